@@ -1,0 +1,60 @@
+# `make demo` and `make test` set themselves up; nothing but Python 3.11+, a C compiler and pip is needed.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+DATA ?= $(COUNTAE_DATA)
+
+.PHONY: demo test test-all fmt lint docs dag lock help clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(BIN)/.installed: envs/requirements.lock pyproject.toml
+	@test -d .venv || $(PYTHON) -m venv .venv
+	@echo "Installing the locked environment into .venv (some minutes, once) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+demo: $(BIN)/.installed  ## run the workflow on the built-in data and print the verdict
+	@if snakemake --quiet all -n >/dev/null 2>&1 && \
+	    snakemake -n 2>/dev/null | grep -q "Nothing to be done"; then \
+	  echo "Nothing to be done: all results are up to date."; \
+	else \
+	  snakemake --logger rich; \
+	fi
+	@countae explain results/*/verdict.json
+	@echo "Report: $(CURDIR)/results/report.html"
+
+test: $(BIN)/.installed  ## run the test suite (a few minutes)
+	@COUNTAE_DATA=$(DATA) $(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+
+test-all: $(BIN)/.installed  ## the same with the long tests
+	@COUNTAE_DATA=$(DATA) $(BIN)/python -m pytest -n 2 -m "not gpu"
+
+lint: $(BIN)/.installed  ## check form: ruff, snakefmt, snakemake --lint, mypy, spelling
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+	mypy
+	codespell
+
+fmt: $(BIN)/.installed  ## bring code and rules into form
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile workflow
+
+docs: $(BIN)/.installed  ## make config/README.md from the schemas
+	$(BIN)/python docs/config_table.py > config/README.md
+
+dag: $(BIN)/.installed  ## print the graph of rules (mermaid)
+	@snakemake --rulegraph mermaid-js
+
+lock: $(BIN)/.installed  ## write the exact versions of this .venv into the lock
+	@{ echo "# Exact versions of everything, for Python 3.11 (Linux); made by \`make lock\`."; \
+	   $(BIN)/python -m pip freeze --exclude-editable | grep -viE '^(pip|setuptools|wheel)==' | sed 's/+cpu//'; \
+	 } > envs/requirements.lock
+
+clean:  ## remove what the demo made
+	rm -rf results logs .snakemake

@@ -1,0 +1,127 @@
+"""CountMatrix: checked raw counts with what belongs to their cells and genes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from countae.errors import CountMatrixError
+from countae.files import written_aside
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+
+@dataclass(frozen=True)
+class CountMatrix:
+    """Raw integer counts, (cell, gene), over an AnnData whose X has been checked.
+
+    Make one with :func:`countae.counts.read_counts` or :meth:`load`. ``obs["library_size"]`` is
+    each cell's total over *all* genes of the experiment; after :func:`countae.prepare.prepare`,
+    ``obs["split"]`` and ``layers["fold"]`` say what is held out, and ``uns["countae"]`` holds the
+    keys, the reference library size and the seeds. Simulated data carry their truth in
+    ``layers["true_mean"]`` and ``var["true_…"]``.
+    """
+
+    adata: AnnData
+    source: str
+
+    @property
+    def counts(self) -> csr_matrix:
+        """Raw counts, (cell, gene), CSR, int32."""
+        return self.adata.X
+
+    @property
+    def library_size(self) -> np.ndarray:
+        """Total raw count of each cell over all genes, (cell,), float64, > 0."""
+        return self.obs["library_size"].to_numpy(np.float64)
+
+    @property
+    def reference_size(self) -> float:
+        """Median library size of the training cells (of all cells before the split)."""
+        return float(self.info.get("reference_size", np.median(self.library_size)))
+
+    @property
+    def size_factor(self) -> np.ndarray:
+        """Library size over the reference size, (cell,), about 1."""
+        return self.library_size / self.reference_size
+
+    @property
+    def cell_id(self) -> np.ndarray:
+        """Names of the cells, unique."""
+        return self.adata.obs_names.to_numpy(str)
+
+    @property
+    def gene_id(self) -> np.ndarray:
+        """Names of the genes, unique."""
+        return self.adata.var_names.to_numpy(str)
+
+    @property
+    def obs(self) -> pd.DataFrame:
+        """Table of the cells."""
+        return self.adata.obs
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What countae knows of the matrix: keys, seeds, reference size."""
+        return self.adata.uns.setdefault("countae", {})
+
+    @property
+    def part(self) -> np.ndarray:
+        """``train``, ``validation`` or ``test`` of each cell, (cell,)."""
+        return self.obs["split"].to_numpy(str)
+
+    @property
+    def fold(self) -> np.ndarray:
+        """Fold in which each entry is hidden, (cell, gene), uint8."""
+        return self.adata.layers["fold"]
+
+    @property
+    def n_folds(self) -> int:
+        """Number of masked folds."""
+        return int(self.info["folds"])
+
+    @property
+    def gene_share(self) -> np.ndarray:
+        """Share of each gene in all counts of the training cells, (gene,)."""
+        return self.adata.var["share"].to_numpy(np.float64)
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Cell types as strings, (cell,), where a label column was named."""
+        key = self.info.get("label_key")
+        return self.obs[key].to_numpy(str) if key else None
+
+    def subset(self, cells: np.ndarray | slice, genes: np.ndarray | slice) -> CountMatrix:
+        """The same data with some cells and genes only."""
+        return CountMatrix(self.adata[cells, genes].copy(), self.source)
+
+    def save(self, path: str | Path) -> None:
+        """Write as .h5ad, aside first."""
+        with written_aside(path) as aside:
+            self.adata.write_h5ad(aside, compression="gzip")
+
+    @classmethod
+    def load(cls, path: str | Path) -> CountMatrix:
+        """Read what :meth:`save` wrote after ``prepare``.
+
+        Raises
+        ------
+        CountMatrixError
+            When the file is not one that ``countae prepare`` wrote.
+        """
+        from countae.counts._read import read_h5ad
+
+        adata = read_h5ad(path)
+        if "split" not in adata.obs or "fold" not in adata.layers or "countae" not in adata.uns:
+            raise CountMatrixError(
+                f"{path}: must be a counts.h5ad made by `countae prepare`, but it has no "
+                "split, folds "
+                "or provenance. Fix: run `countae prepare` on this file first."
+            )
+        return cls(adata, str(path))

@@ -1,0 +1,98 @@
+"""The verdict gene by gene: winner, tie, undecided, or not testable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from countae.comparison import benjamini_hochberg, difference
+from countae.counts import CountMatrix
+from countae.results import NULL, Results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def describe_genes(matrix: CountMatrix) -> pd.DataFrame:
+    """Observed mean, variance, zero fraction and non-zeros of the test cells, a row per gene."""
+    import pandas as pd
+
+    counts = matrix.counts[matrix.part == "test"]
+    n, nonzeros, mean = counts.shape[0], counts.getnnz(axis=0), counts.mean(axis=0).A1
+    return pd.DataFrame(
+        {
+            "gene": matrix.gene_id,
+            "mean": mean,
+            "variance": counts.power(2).mean(axis=0).A1 - mean**2,
+            "zero_fraction": 1 - nonzeros / n,
+            "nonzeros": nonzeros,
+        }
+    )
+
+
+def classify_genes(
+    results: Results, settings: dict[str, Any], gene_table: pd.DataFrame
+) -> pd.DataFrame:
+    """The comparison of losses gene by gene, the false discovery rate controlled over genes.
+
+    A gene's class is the loss that beats all others on it, ``tie`` when those not beaten are
+    equivalent to the best, ``undecided`` otherwise, or ``not_testable`` with too few non-zero
+    held-out counts.
+
+    Parameters
+    ----------
+    results : Results
+    settings : dict
+        The configuration's section ``verdict``.
+    gene_table : DataFrame
+        From :func:`describe_genes`.
+
+    Returns
+    -------
+    DataFrame
+        ``gene_table`` with ``class``, ``best``, ``difference`` to the next best and its
+        ``standard_error`` (nats/entry), ``delta``, and the log score of every loss and the null.
+    """
+    genes = gene_table.copy()
+    names = results.likelihoods
+    per_cell, per_seed = zip(*(results.entries(name, "native") for name in names), strict=True)
+    means = np.stack([score.mean(axis=0) for score in per_cell])
+    null = results.entries(NULL, "nb")[0].mean(axis=0)
+    best = means.argmin(axis=0)
+    gain = np.abs(null - means.min(axis=0))
+    gaps = difference(
+        cell_difference=_less_best(np.stack(per_cell, axis=1), best),
+        seed_difference=_less_best(np.stack(per_seed, axis=1), best),
+        delta=np.maximum(settings["equivalence"], settings["equivalence_share"] * gain),
+        level=settings["level"],
+    )
+    testable = genes["nonzeros"].to_numpy() >= settings["min_nonzeros_per_gene"]
+    is_best = np.arange(len(names))[:, None] == best
+    beaten = _significant(gaps.p_better, testable, settings["level"]) & ~is_best
+    wins = (beaten | is_best).all(axis=0)
+    ties = (beaten | gaps.equivalent | is_best).all(axis=0)
+    label = np.where(wins, np.array(names)[best], np.where(ties, "tie", "undecided"))
+    genes["class"] = np.where(testable, label, "not_testable")
+    genes["best"] = np.array(names)[best]
+    rivals = np.where(is_best, np.inf, gaps.value)
+    next_best = rivals.argmin(axis=0)[None]
+    genes["difference"] = np.take_along_axis(rivals, next_best, axis=0)[0]
+    genes["standard_error"] = np.take_along_axis(gaps.standard_error, next_best, axis=0)[0]
+    genes["delta"], genes["null_log_score"] = gaps.delta, null
+    for name, score in zip(names, means, strict=True):
+        genes[f"log_score_{name}"] = score
+    return genes
+
+
+def _less_best(scores: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Scores (row, loss, gene) minus those of each gene's best loss."""
+    return scores - np.take_along_axis(scores, best[None, None, :], axis=1)
+
+
+def _significant(p: np.ndarray, testable: np.ndarray, level: float) -> np.ndarray:
+    """Which losses are beaten on which genes, (loss, gene), testable genes only."""
+    beaten = np.zeros(p.shape, dtype=bool)
+    if testable.any():
+        beaten[:, testable] = [benjamini_hochberg(row[testable]) <= level for row in p]
+    return beaten

@@ -1,0 +1,1 @@
+"""Numerics under the likelihoods: special functions that keep their precision."""

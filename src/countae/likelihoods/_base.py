@@ -1,0 +1,105 @@
+"""What a loss is: a training objective, and the distribution of a count that it claims."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class GeneMoments:
+    """Per-gene moments of the training counts, from which every loss starts alike.
+
+    All are (gene,), float64 tensors. ``mean`` is the expected count at size factor 1,
+    ``log1p_mean`` the mean of log1p(count / size factor), ``inverse_dispersion`` and
+    ``zero_probability`` the method-of-moments values described in ``_moments.py``.
+    """
+
+    mean: Tensor
+    log1p_mean: Tensor
+    inverse_dispersion: Tensor
+    zero_probability: Tensor
+
+
+class Likelihood(ABC):
+    """A loss and the probability mass function on 0, 1, 2 … that it stands for.
+
+    A network has one *head* per name in ``heads``: an unconstrained number per entry of the
+    matrix (``"entry"``) or per gene (``"gene"``). ``constrain`` turns them into ``parameters``,
+    the keyword arguments that every other method takes; all broadcast to (cell, gene).
+
+    ``noise_heads`` is set by the families that can be put around any mean (see ``from_mean``).
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    reference: ClassVar[str]
+    complexity: ClassVar[int]
+    heads: ClassVar[dict[str, str]]
+    parameters: ClassVar[tuple[str, ...]]
+    noise_heads: ClassVar[tuple[str, ...] | None] = None
+
+    @abstractmethod
+    def start(self, moments: GeneMoments) -> dict[str, Tensor]:
+        """Value of each head, (gene,), at which training starts."""
+
+    @abstractmethod
+    def constrain(self, raw: dict[str, Tensor], size_factor: Tensor) -> dict[str, Tensor]:
+        """Parameters from head values; ``size_factor`` is (cell, 1), > 0."""
+
+    @abstractmethod
+    def log_pmf(self, counts: Tensor, **parameters: Tensor) -> Tensor:
+        """Log-probability of each raw count, in nats, (cell, gene); ≤ 0 and never NaN."""
+
+    @abstractmethod
+    def cdf(self, counts: Tensor, **parameters: Tensor) -> Tensor:
+        """P(X ≤ count), in [0, 1]; 0 below zero, continued smoothly between the integers."""
+
+    @abstractmethod
+    def mean(self, **parameters: Tensor) -> Tensor:
+        """Expected raw count, ≥ 0."""
+
+    @abstractmethod
+    def variance(self, **parameters: Tensor) -> Tensor:
+        """Variance of the raw count, > 0."""
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator, **parameters: Tensor) -> Tensor:
+        """One raw count per entry, drawn from the distribution."""
+
+    def loss(self, counts: Tensor, **parameters: Tensor) -> Tensor:
+        """Training loss per entry, (cell, gene); by default the negative log-probability."""
+        return -self.log_pmf(counts, **parameters)
+
+    def prob_zero(self, **parameters: Tensor) -> Tensor:
+        """P(count = 0), in [0, 1]."""
+        shape = torch.broadcast_shapes(*(value.shape for value in parameters.values()))
+        any_parameter = next(iter(parameters.values()))
+        return self.log_pmf(any_parameter.new_zeros(shape), **parameters).exp()
+
+    def calibrate(self, counts: Tensor, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Values for gene heads that the loss leaves open, from entries predicted while hidden.
+
+        A likelihood learns all its parameters, so the default returns nothing; a squared error
+        says nothing of its spread and returns it here.
+        """
+        return {}
+
+    def from_mean(self, mean: Tensor, **raw: Tensor) -> dict[str, Tensor]:
+        """Parameters of this family with expected count ``mean`` and the given ``noise_heads``."""
+        raise TypeError(f"{self.name} cannot be put around another network's mean")
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """Tensor as a float64 array, for SciPy."""
+    return tensor.detach().cpu().numpy().astype(np.float64, copy=False)
+
+
+def to_tensor(array: np.ndarray, like: Tensor) -> Tensor:
+    """Array as a tensor of the dtype and device of ``like``."""
+    return torch.as_tensor(array, dtype=like.dtype, device=like.device)

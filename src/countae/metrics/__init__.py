@@ -1,0 +1,82 @@
+"""Measures of a predictive distribution against held-out counts, one pure function per file."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from countae.registry import Registry
+
+registry = Registry(__name__, "metric")
+get, names, check = registry.get, registry.names, registry.check
+
+Better = Literal["lower", "higher", "zero", "one", "nominal"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric with what a table or a figure must know of it.
+
+    ``level`` is what the function returns: a value per ``entry`` (averaged over genes for each
+    cell and over cells for each gene), per ``gene``, or one per ``dataset``. ``needs`` are the
+    names of its keyword arguments; :mod:`countae.score` supplies them and skips a metric whose
+    needs a data set cannot meet (the truth, on real data).
+    """
+
+    name: str
+    function: Callable[..., np.ndarray]
+    better: Better
+    unit: str
+    bounds: tuple[float, float]
+    level: Literal["entry", "gene", "dataset"]
+    summary: Literal["mean", "median"]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the keyword arguments."""
+        return tuple(inspect.signature(self.function).parameters)
+
+    def __call__(self, **inputs: Any) -> np.ndarray:
+        """Value of the metric; see the function's own docstring."""
+        return self.function(**inputs)
+
+    @property
+    def meaning(self) -> str:
+        """First line of the docstring."""
+        return (self.function.__doc__ or "").strip().splitlines()[0]
+
+
+def metric(
+    *,
+    better: Better,
+    unit: str,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+    level: Literal["entry", "gene", "dataset"] = "gene",
+    summary: Literal["mean", "median"] = "mean",
+) -> Callable[[Callable[..., np.ndarray]], Metric]:
+    """Decorator that enters a function as the metric of its file's name.
+
+    Parameters
+    ----------
+    better : str
+        Direction: ``lower``, ``higher``, nearest to ``zero`` or ``one``, or ``nominal``.
+    unit : str
+        Unit of the value.
+    bounds : (float, float)
+        Values outside are an error of the metric.
+    level : str
+        What the function returns (see :class:`Metric`).
+    summary : str
+        How genes are summarised to a value per data set.
+    """
+
+    def enter(function: Callable[..., np.ndarray]) -> Metric:
+        member = Metric(function.__name__, function, better, unit, bounds, level, summary)
+        registry._members[function.__name__] = member
+        return member
+
+    return enter

@@ -1,0 +1,134 @@
+"""Prediction: a fitted likelihood at given cells and entries; and how a network makes one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from countae.counts import CountMatrix
+from countae.fit import Cells, choose_device
+from countae.likelihoods._base import Likelihood, to_numpy
+from countae.model import CountAutoencoder
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A distribution for the count of every entry, (cell, gene), in float64.
+
+    ``parameters`` are the likelihood's, each of shape (cell, gene).
+    """
+
+    likelihood: Likelihood
+    parameters: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, likelihood: Likelihood, parameters: dict[str, Tensor]) -> Prediction:
+        """A prediction from parameters that broadcast to (cell, gene)."""
+        wide = [value.detach().cpu().double() for value in parameters.values()]
+        return cls(likelihood, dict(zip(parameters, torch.broadcast_tensors(*wide), strict=True)))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(cell, gene)."""
+        return tuple(next(iter(self.parameters.values())).shape)
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Expected raw count, (cell, gene)."""
+        return to_numpy(self.likelihood.mean(**self.parameters))
+
+    @property
+    def variance(self) -> np.ndarray:
+        """Variance of the raw count, (cell, gene)."""
+        return to_numpy(self.likelihood.variance(**self.parameters))
+
+    @property
+    def prob_zero(self) -> np.ndarray:
+        """P(count = 0), (cell, gene)."""
+        return to_numpy(self.likelihood.prob_zero(**self.parameters))
+
+    def log_pmf(self, counts: np.ndarray) -> np.ndarray:
+        """Log-probability of raw counts, (cell, gene), in nats."""
+        return to_numpy(self.likelihood.log_pmf(_tensor(counts), **self.parameters))
+
+    def cdf(self, counts: np.ndarray) -> np.ndarray:
+        """P(X ≤ count), of the shape of ``counts``, continued smoothly between the integers."""
+        return to_numpy(self.likelihood.cdf(_tensor(counts), **self.parameters))
+
+    def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """``n`` raw counts per entry, (n, cell, gene)."""
+        draws = [to_numpy(self.likelihood.sample(rng, **self.parameters)) for _ in range(n)]
+        return np.stack(draws)
+
+    def at(self, entries: np.ndarray) -> Prediction:
+        """The same for some entries, given by their index in row-major order; shape (entry,)."""
+        index = torch.as_tensor(entries)
+        taken = {name: value.reshape(-1)[index] for name, value in self.parameters.items()}
+        return Prediction(self.likelihood, taken)
+
+
+@torch.no_grad()
+def predict_hidden(
+    network: CountAutoencoder, matrix: CountMatrix, cells: np.ndarray, *, device: str = "auto"
+) -> Prediction:
+    """What the network says of every entry of ``cells`` while that entry is hidden from it.
+
+    Parameters
+    ----------
+    network : CountAutoencoder
+    matrix : CountMatrix
+    cells : ndarray of int
+    device : str
+
+    Returns
+    -------
+    Prediction, (cell, gene)
+    """
+    place = choose_device(device)
+    data = Cells(matrix, place)
+    parts = [data.hidden(network.to(place), block)[0] for block in data.blocks(cells)]
+    joined = {
+        name: value if value.dim() == 1 else torch.cat([part[name] for part in parts])
+        for name, value in parts[0].items()
+    }
+    return Prediction.of(network.likelihood, joined)
+
+
+@torch.no_grad()
+def reconstruct(
+    network: CountAutoencoder, matrix: CountMatrix, *, device: str = "auto"
+) -> tuple[np.ndarray, np.ndarray, Prediction]:
+    """Latent coordinates and the distribution of every count with nothing hidden, for all cells.
+
+    This is what a user takes home; it is never scored, since the network sees what it predicts.
+
+    Returns
+    -------
+    latent : ndarray, (cell, latent), float32
+    denoised : ndarray, (cell, gene), float32
+        Expected count at size factor 1, so that cells of different depth can be compared.
+    prediction : Prediction
+        At each cell's own size factor.
+    """
+    place = choose_device(device)
+    data, network = Cells(matrix, place), network.to(place)
+    latent, denoised, parts = [], [], []
+    for block in data.blocks(np.arange(len(matrix.obs))):
+        counts, library_size = data.cells(block)
+        size_factor = library_size / data.reference_size
+        latent.append(network.encode(counts, size_factor).cpu().numpy())
+        parameters = network(counts, size_factor)
+        parts.append(Prediction.of(network.likelihood, parameters))
+        mean = network.likelihood.mean(**parameters) / size_factor
+        denoised.append(mean.cpu().numpy().astype(np.float32))
+    names = parts[0].parameters
+    whole = {name: torch.cat([part.parameters[name] for part in parts]) for name in names}
+    prediction = Prediction(network.likelihood, whole)
+    return np.concatenate(latent), np.concatenate(denoised), prediction
+
+
+def _tensor(counts: np.ndarray) -> Tensor:
+    return torch.as_tensor(np.asarray(counts, dtype=np.float64))

@@ -1,0 +1,144 @@
+"""What all figures share: a specification with its words, scales per loss, curves over genes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+import numpy as np
+
+from countae.report.load import Dataset
+from countae.report.look import (
+    COLOURS,
+    DASHES,
+    GREY,
+    SHAPES,
+    colour_of,
+    cycle,
+    noise_title,
+    rounded,
+    short,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_GENES = 2_000  # points in a scatter plot; more only hide each other
+MOST_BINS = 24
+GENES_PER_BIN = 6
+MANY_MARKS = 3_000  # above, a canvas draws faster than SVG
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A Vega-Lite specification with a title, a caption and a name for screen readers."""
+
+    title: str
+    caption: str
+    spec: dict[str, Any]
+    small: bool = False
+
+    @property
+    def label(self) -> str:
+        """Text for those who cannot see the figure."""
+        return f"Figure: {self.title}. {self.caption}".strip()
+
+
+def figure(
+    chart: alt.TopLevelMixin, title: str, caption: str = "", *, height: int, small: bool = False
+) -> Figure:
+    """A figure as wide as its place on the page."""
+    chart = chart.properties(width="container", height=height)
+    with alt.data_transformers.enable(consolidate_datasets=False):
+        spec = chart.to_dict()
+    spec.pop("config", None)  # the page has its own, for light and for dark
+    spec["description"] = title
+    spec["autosize"] = {"type": "fit-x", "contains": "padding"}
+    return Figure(title, caption, rounded(spec), small)
+
+
+def values(rows: Iterable[dict[str, Any]]) -> alt.InlineData:
+    """Rows as inline data."""
+    return alt.InlineData(values=rounded(list(rows)))
+
+
+def layered(*layers: alt.Chart | None) -> alt.LayerChart:
+    """Layers over each other, without those that have nothing to show."""
+    return alt.layer(*(layer for layer in layers if layer is not None))
+
+
+def loss_colour(data: Dataset, *, legend: bool = True) -> alt.Color:
+    """Colour by loss, the same in every figure."""
+    colours = colour_of(data.losses)
+    scale = alt.Scale(domain=[short(n) for n in colours], range=list(colours.values()))
+    return alt.Color("loss:N", scale=scale, title=None, **_legend(legend))
+
+
+def loss_dash(data: Dataset) -> alt.StrokeDash:
+    """Dash by loss, for those who do not see the colours."""
+    scale = alt.Scale(
+        domain=[short(n) for n in data.losses],
+        range=[list(dash) for dash in cycle(DASHES, len(data.losses))],
+    )
+    return alt.StrokeDash("loss:N", scale=scale, title=None, **_legend(True))
+
+
+def loss_shape(data: Dataset, *, legend: bool = True) -> alt.Shape:
+    """Shape by loss."""
+    names = [short(n) for n in data.losses]
+    scale = alt.Scale(domain=names, range=cycle(SHAPES, len(names)))
+    return alt.Shape("loss:N", scale=scale, title=None, **_legend(legend))
+
+
+def noise_channels(data: Dataset, noises: list[str]) -> tuple[alt.Color, alt.Shape]:
+    """Colour and shape by noise; a family has the colour of the loss of its name."""
+    free = iter(COLOURS[len(data.losses) :] + COLOURS)
+    of_loss = colour_of(data.losses)
+    colours = [GREY if n == "native" else of_loss.get(n) or next(free) for n in noises]
+    names = [noise_title(n) for n in noises]
+    colour = alt.Scale(domain=names, range=colours)
+    shape = alt.Scale(domain=names, range=cycle(SHAPES, len(names)))
+    return (
+        alt.Color("noise:N", scale=colour, title="noise"),
+        alt.Shape("noise:N", scale=shape, title="noise"),
+    )
+
+
+def _legend(wanted: bool) -> dict[str, Any]:
+    return {"legend": alt.Legend(orient="top", symbolStrokeWidth=2) if wanted else None}
+
+
+def log_mean(title: str = "observed mean count of the gene (log scale)") -> alt.X:
+    """Horizontal axis of the pictures against the mean."""
+    return alt.X("mean:Q", scale=alt.Scale(type="log"), title=title, axis=alt.Axis(tickCount=6))
+
+
+def spread_evenly(table: pd.DataFrame) -> pd.DataFrame:
+    """At most 2,000 genes with counts, spread evenly over the ranks of the mean."""
+    seen = table[table["mean"] > 0].sort_values("mean", kind="stable")
+    if len(seen) <= MOST_GENES:
+        return seen
+    return seen.iloc[np.linspace(0, len(seen) - 1, MOST_GENES).astype(int)]
+
+
+def curves(data: Dataset, metric: str) -> list[dict[str, Any]]:
+    """Running medians over genes of equal mean: a row per loss and bin.
+
+    The metric is each loss' own (native) one, averaged over seeds.
+    """
+    table = data.points("native", metric, level="gene")
+    genes = data.genes[data.genes["mean"] > 0].sort_values("mean", kind="stable")
+    bins = np.array_split(genes, min(MOST_BINS, max(1, len(genes) // GENES_PER_BIN)))
+    return [
+        {
+            "loss": short(loss),
+            "mean": float(part["mean"].median()),
+            "value": float(table.loc[loss].reindex(part["gene"]).median()),
+        }
+        for loss in data.losses
+        if loss in table.index
+        for part in bins
+        if len(part)
+    ]

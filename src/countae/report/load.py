@@ -1,0 +1,169 @@
+"""Reading the tidy results of one data set; nothing is computed here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from countae.errors import ScoreError
+from countae.files import read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from countae.report.latent import Latents
+
+NULL = "gene_mean"
+ORACLE = "oracle"
+COLUMNS = ["noise", "metric", "level", "id", "value"]
+NEEDED = {
+    "triage.json": "countae prepare",
+    "verdict.json": "countae verdict",
+    "verdict_genes.parquet": "countae verdict",
+    "fit.json": "countae fit",
+    "scores.parquet": "countae score",
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Everything the report says of one data set.
+
+    ``scores`` is tidy: contestant (a loss or a baseline), seed, noise, metric, level, id, value.
+    ``records`` holds the content of each fit.json by loss, those of the A/A arm included.
+    """
+
+    triage: dict[str, Any]
+    verdict: dict[str, Any]
+    genes: pd.DataFrame
+    scores: pd.DataFrame
+    records: dict[str, list[dict[str, Any]]]
+    latents: Latents = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+        return self.verdict["dataset"]
+
+    @property
+    def losses(self) -> list[str]:
+        """Compared losses, in the configuration's order."""
+        return list(self.verdict["titles"])
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the compared fits, without those of the A/A arm."""
+        return self.verdict["seeds"]
+
+    @property
+    def baselines(self) -> list[str]:
+        """References that were scored, the null first."""
+        found = self.scores["contestant"].unique().tolist()
+        return [name for name in found if name not in self.losses]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Metrics that were computed, by name."""
+        return sorted(self.scores["metric"].unique())
+
+    def title(self, contestant: str) -> str:
+        """Name of a loss or a baseline for people."""
+        known = {NULL: "Gene mean (the null)", ORACLE: "Oracle (the simulator's truth)"}
+        return self.verdict["titles"].get(contestant) or known.get(contestant, contestant)
+
+    def compared(self, loss: str) -> list[dict[str, Any]]:
+        """Records of the compared fits of a loss."""
+        return [record for record in self.records[loss] if record["seed"] in self.seeds]
+
+    @cached_property
+    def _summaries(self) -> dict[tuple[str, str, str], pd.Series]:
+        summary = self.scores[(self.scores["level"] == "dataset") & (self.scores["id"] == "")]
+        groups = summary.groupby(["contestant", "noise", "metric"], sort=False)["value"]
+        return {key: values.reset_index(drop=True) for key, values in groups}
+
+    def summary(self, contestant: str, noise: str, metric: str) -> tuple[float, float | None]:
+        """Mean over seeds of a metric's value for the data set, and its standard deviation.
+
+        NaN when it was not computed; the deviation is None with a single seed.
+        """
+        values = self._summaries.get((contestant, noise, metric))
+        if values is None:
+            return float("nan"), None
+        return float(values.mean()), float(values.std()) if len(values) > 1 else None
+
+    def points(self, noise: str, metric: str, *, level: str) -> pd.DataFrame:
+        """Mean over seeds of a metric per contestant (rows) and id (columns)."""
+        part = self.scores.query(
+            "noise == @noise and metric == @metric and level == @level and id != ''"
+        )
+        means = part.groupby(["contestant", "id"], sort=False)["value"].mean()
+        return means.unstack("id")
+
+
+def load(folder: Path) -> Dataset:
+    """Results of the data set in ``folder``.
+
+    Raises
+    ------
+    ScoreError
+        When a file is missing or does not hold what it should; says which verb makes it.
+    """
+    import pandas as pd
+
+    from countae.report.latent import read_latents
+
+    if not folder.is_dir():
+        raise ScoreError(
+            f"{folder}: must be the folder of one data set's results, but there is no such folder. "
+            "Fix: name the folders that the workflow wrote, such as results/pbmc68k."
+        )
+    triage = read_json(_needed(folder / "triage.json"))
+    verdict = read_json(_needed(folder / "verdict.json"))
+    genes = pd.read_parquet(_needed(folder / "verdict_genes.parquet"))
+    losses, seeds, control = list(verdict["titles"]), verdict["seeds"], verdict["control"]
+    records = {
+        loss: [
+            read_json(_needed(folder / loss / f"seed{seed}" / "fit.json"))
+            for seed in [*seeds, *(control["seeds"] if loss == control["likelihood"] else [])]
+        ]
+        for loss in losses
+    }
+    latents = read_latents(folder / f"{folder.name}.h5ad", losses)
+    scores = _scores(folder, losses, seeds)
+    return Dataset(triage, verdict, genes, scores, records, latents)
+
+
+def _scores(folder: Path, losses: list[str], seeds: list[int]) -> pd.DataFrame:
+    """Scores of all losses and baselines in one tidy table."""
+    import pandas as pd
+
+    others = sorted(path.parent.parent.name for path in folder.glob("*/seed0/scores.parquet"))
+    baselines = [name for name in others if name not in losses and name != NULL]
+    # a baseline has no fit; a loss left from an earlier run has one
+    baselines = [n for n in baselines if not (folder / n / "seed0" / "fit.json").exists()]
+    wanted = [(name, seed) for name in losses for seed in seeds]
+    wanted += [(name, 0) for name in [NULL, *baselines]]
+    tables = []
+    for name, seed in wanted:
+        path = _needed(folder / name / f"seed{seed}" / "scores.parquet")
+        table = pd.read_parquet(path)
+        lacking = [column for column in COLUMNS if column not in table]
+        if lacking:
+            raise ScoreError(
+                f"{path}: must have the columns {', '.join(COLUMNS)}, but lacks "
+                f"{', '.join(lacking)}. Fix: make it again with `countae score`."
+            )
+        tables.append(table[COLUMNS].assign(contestant=name, seed=seed))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _needed(path: Path) -> Path:
+    """The path, if the file is there."""
+    if not path.is_file():
+        raise ScoreError(
+            f"{path}: the report needs this file, but it does not exist. Fix: make it with "
+            f"`{NEEDED[path.name]}`, or run the workflow for this data set again."
+        )
+    return path

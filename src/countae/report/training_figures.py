@@ -1,0 +1,115 @@
+"""Figures of training and of the latent spaces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from countae.report.figures import Figure, figure, values
+from countae.report.latent import Latents
+from countae.report.load import Dataset
+from countae.report.look import COLOURS, GREY, SHAPES, colour_of, cycle, short
+
+MOST_EPOCHS = 120
+STYLES = {"validation": (1, 0), "training": (3, 2)}
+GLYPHS = {
+    "circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "cross": "✚",
+    "triangle-down": "▼",
+}  # fmt: skip
+
+
+def training_curves(data: Dataset) -> list[Figure]:
+    """Training and validation loss by epoch, a small figure per loss, each on its own scale."""
+    return [_training_curve(data, loss) for loss in data.losses]
+
+
+def _training_curve(data: Dataset, loss: str) -> Figure:
+    rows, best = [], []
+    for record in data.compared(loss):
+        parts = {"training": record["train_loss"], "validation": record["validation_loss"]}
+        for part, of_epoch in parts.items():
+            rows += [
+                {"epoch": epoch + 1, "loss": of_epoch[epoch], "part": part, "seed": record["seed"]}
+                for epoch in _thinned(len(of_epoch))
+            ]
+        epoch = record["best_epoch"]
+        best.append({"epoch": epoch + 1, "loss": parts["validation"][epoch], "seed": record["seed"]})
+    x = alt.X("epoch:Q", scale=alt.Scale(type="log"), title="epoch (log scale)")
+    y = alt.Y("loss:Q", scale=alt.Scale(zero=False), title=None, axis=alt.Axis(tickCount=4))
+    dash = alt.Scale(domain=list(STYLES), range=[list(style) for style in STYLES.values()])
+    lines = (
+        alt.Chart(values(rows))
+        .mark_line(strokeWidth=1.4, opacity=0.85, color=colour_of(data.losses)[loss])
+        .encode(
+            x=x, y=y, detail="seed:N",
+            strokeDash=alt.StrokeDash("part:N", scale=dash, legend=None),
+            opacity=alt.Opacity("part:N", legend=None, scale=alt.Scale(
+                domain=list(STYLES), range=[0.95, 0.55])),
+        )
+    )  # fmt: skip
+    kept = (
+        alt.Chart(values(best))
+        .mark_point(filled=True, size=45, opacity=1, color=colour_of(data.losses)[loss])
+        .encode(x=x, y=y, tooltip=["seed:N", "epoch:Q", alt.Tooltip("loss:Q", format=".4f")])
+    )
+    return figure(alt.layer(lines, kept), short(loss), height=160, small=True)
+
+
+def _thinned(epochs: int) -> list[int]:
+    """Epochs that are drawn: all, or about 120 spaced evenly on the logarithmic axis."""
+    if epochs <= MOST_EPOCHS:
+        return list(range(epochs))
+    spaced = np.geomspace(1, epochs, MOST_EPOCHS).round().astype(int) - 1
+    return np.unique(spaced).tolist()
+
+
+def latent_maps(latents: Latents, losses: list[str]) -> list[Figure]:
+    """Cells on the first two axes of each latent, a small figure per loss."""
+    names = label_names(latents)
+    return [_latent_map(latents, loss, names) for loss in losses if loss in latents.maps]
+
+
+def label_names(latents: Latents) -> list[str]:
+    """Labels of the shown cells, the most frequent first."""
+    if latents.labels is None:
+        return []
+    found, number = np.unique(latents.labels, return_counts=True)
+    return [str(name) for name in found[np.argsort(-number, kind="stable")]]
+
+
+def label_legend(latents: Latents) -> list[dict[str, str]]:
+    """Name, colour and glyph of each label, for the legend that all maps share."""
+    names = label_names(latents)
+    glyphs = [GLYPHS[shape] for shape in cycle(SHAPES, len(names))]
+    triples = zip(names, cycle(COLOURS, len(names)), glyphs, strict=True)
+    return [{"name": n, "colour": c, "glyph": g} for n, c, g in triples]
+
+
+def _latent_map(latents: Latents, loss: str, names: list[str]) -> Figure:
+    points = latents.maps[loss]
+    rows: list[dict[str, Any]] = [
+        {"x": float(f"{x:.3g}"), "y": float(f"{y:.3g}")} for x, y in points
+    ]
+    share = latents.explained[loss]
+    channels: dict[str, Any] = {}
+    if latents.labels is not None:
+        rows = [row | {"label": label} for row, label in zip(rows, latents.labels, strict=True)]
+        colour = alt.Scale(domain=names, range=cycle(COLOURS, len(names)))
+        shape = alt.Scale(domain=names, range=cycle(SHAPES, len(names)))
+        channels = {
+            "color": alt.Color("label:N", scale=colour, legend=None),
+            "shape": alt.Shape("label:N", scale=shape, legend=None),
+            "tooltip": ["label:N"],
+        }
+    plain = alt.Axis(labels=False, ticks=False, grid=False, domain=False)
+    mark = {"filled": True, "size": 22, "opacity": 0.75}
+    chart = alt.Chart(values(rows)).mark_point(**mark, **({} if channels else {"color": GREY}))
+    chart = chart.encode(
+        x=alt.X("x:Q", axis=plain, title="PC 1", scale=alt.Scale(zero=False)),
+        y=alt.Y("y:Q", axis=plain, title="PC 2", scale=alt.Scale(zero=False)),
+        **channels,
+    )
+    title = f"{short(loss)}: two axes hold {share:.0%} of the variance"
+    return figure(chart, title, height=250, small=True)

@@ -1,0 +1,90 @@
+"""Scores of one data set, read from the folder in which the workflow left them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from countae.errors import ScoreError
+from countae.files import read_json
+
+NULL = "gene_mean"
+
+
+@dataclass(frozen=True)
+class Results:
+    """Scores of one data set as the workflow left them below one folder.
+
+    ``seeds`` are the compared ones, ``control_seeds`` the further ones of the A/A arm.
+    """
+
+    folder: Path
+    likelihoods: list[str]
+    seeds: list[int]
+    control: str
+    control_seeds: list[int]
+
+    def cells(self, likelihood: str, seeds: list[int] | None = None) -> dict[tuple, np.ndarray]:
+        """Scores per cell by (noise, metric), each (seed, cell)."""
+        import pandas as pd
+
+        seeds = self.seeds if seeds is None else seeds
+        tables = [pd.read_parquet(self.path(likelihood, seed) / "cells.parquet") for seed in seeds]
+        found: dict[tuple, list[np.ndarray]] = {}
+        for table in tables:
+            if not table["id"].equals(tables[0]["id"]):
+                raise ScoreError(
+                    f"{self.folder}: the fits of {likelihood} were scored on different cells. "
+                    "Fix: "
+                    "remove this folder and run the workflow again."
+                )
+            for key, rows in table.groupby(["noise", "metric"], sort=False):
+                found.setdefault(key, []).append(rows["value"].to_numpy())
+        return {key: np.stack(values) for key, values in found.items()}
+
+    def entries(self, likelihood: str, noise: str) -> tuple[np.ndarray, np.ndarray]:
+        """Log scores averaged over seeds, (cell, gene), and over cells, (seed, gene)."""
+        total, per_seed = 0.0, []
+        for seed in self.seeds if likelihood != NULL else [0]:
+            with np.load(self.path(likelihood, seed) / "entries.npz") as file:
+                score = file[noise].astype(np.float64)
+            total = total + score
+            per_seed.append(score.mean(axis=0))
+        return total / len(per_seed), np.stack(per_seed)
+
+    def gene_metric(self, likelihood: str, noise: str, metric: str) -> dict[str, float]:
+        """A metric per gene name, averaged over seeds."""
+        import pandas as pd
+
+        columns = ["noise", "metric", "level", "id", "value"]
+        tables = [
+            pd.read_parquet(self.path(likelihood, seed) / "scores.parquet", columns=columns)
+            for seed in self.seeds
+        ]
+        table = pd.concat(tables).query(
+            "level == 'gene' and noise == @noise and metric == @metric"
+        )
+        if table.empty:
+            raise ScoreError(
+                f"{self.folder}: the scores of {likelihood} have no {metric} with {noise} "
+                "noise, which the "
+                "verdict needs. Fix: add it to `metrics`, or leave `metrics` empty for all."
+            )
+        return table.groupby("id", sort=False)["value"].mean().to_dict()
+
+    def records(self) -> dict[str, list[dict[str, Any]]]:
+        """Content of every fit.json by likelihood, those of the A/A arm included."""
+        return {
+            name: [
+                read_json(self.path(name, seed) / "fit.json")
+                for seed in self.seeds + (self.control_seeds if name == self.control else [])
+            ]
+            for name in self.likelihoods
+        }
+
+    def path(self, likelihood: str, seed: int) -> Path:
+        """Folder of one fit, or of a baseline."""
+        return self.folder / likelihood / f"seed{seed}"

@@ -1,0 +1,47 @@
+"""Shared fixtures: small simulated counts, prepared like real ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from countae import config
+from countae.config import Source
+from countae.prepare import prepare
+
+SETTINGS = config.validated({})
+
+
+def prepared(source: str, *, cells: int = 150, genes: int = 40, **row: str):
+    """Counts and triage of a small data set."""
+    size = {"cells": cells, "genes": genes, "types": 3, "depth": 4.0 * genes}
+    return prepare(
+        Source(source, **({"genes": "all"} | row)),
+        simulate=SETTINGS["simulate"] | size,
+        quality=SETTINGS["quality"],
+        genes=SETTINGS["genes"],
+        held_out=SETTINGS["split"],
+    )
+
+
+@pytest.fixture(scope="session")
+def small_nb():
+    """150 × 40 negative binomial counts with split and folds."""
+    return prepared("simulate:nb")[0]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20240501)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Folder with real count matrices, where COUNTAE_DATA names one."""
+    folder = os.environ.get("COUNTAE_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("COUNTAE_DATA is not set")
+    return Path(folder)

@@ -1,0 +1,102 @@
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+import countae
+from countae import config as contract
+from countae.errors import CountaeError
+from countae.fingerprint import fingerprint
+
+try:
+    SETTINGS = contract.validated(config, where="configuration")
+    DATASETS = contract.read_datasets(SETTINGS["datasets"])
+except CountaeError as error:
+    raise WorkflowError(str(error)) from None
+
+SEEDS = SETTINGS["seeds"]
+CONTROL = SETTINGS["verdict"]["control"]
+# the A/A arm: as many further seeds of one loss, so that it can be compared with itself
+CONTROL_SEEDS = [max(SEEDS) + 1 + k for k in range(len(SEEDS))]
+
+# conda environments install countae from here (envs/*.post-deploy.sh)
+_checkout = contract.workflow_folder().parent
+os.environ.setdefault(
+    "COUNTAE_SOURCE",
+    (
+        str(_checkout)
+        if (_checkout / "pyproject.toml").is_file()
+        else f"countae=={countae.__version__}"
+    ),
+)
+
+
+wildcard_constraints:
+    dataset="|".join(DATASETS),
+    likelihood="|".join(SETTINGS["likelihoods"]),
+    baseline="|".join([*SETTINGS["baselines"], "oracle"]),
+    seed=r"\d+",
+
+
+def baselines_of(dataset):
+    """Baselines of a data set; simulated ones have an oracle, and the null is always there."""
+    simulated = (
+        ["oracle"] if DATASETS[dataset]["source"].startswith("simulate:") else []
+    )
+    return list(dict.fromkeys(["gene_mean", *SETTINGS["baselines"], *simulated]))
+
+
+def fits_of(dataset):
+    """Folders of all fits of a data set, those of the A/A arm included."""
+    arms = [(name, seed) for name in SETTINGS["likelihoods"] for seed in SEEDS]
+    arms += [(CONTROL, seed) for seed in CONTROL_SEEDS]
+    return [f"results/{dataset}/{name}/seed{seed}" for name, seed in arms]
+
+
+def source_files(wildcards):
+    """Files that preparing a data set reads."""
+    row = DATASETS[wildcards.dataset]
+    files = (
+        [] if row["source"].startswith(("builtin:", "simulate:")) else [row["source"]]
+    )
+    if row["genes"] != "all" and not row["genes"].isdigit():
+        files.append(row["genes"])
+    return files
+
+
+def row_options(wildcards):
+    """A data set's row as options of `countae prepare`."""
+    row = dict(DATASETS[wildcards.dataset])
+    del row["id"], row["source"]
+    return as_options({key: value for key, value in row.items() if value})
+
+
+def as_options(values):
+    """Keys and values as command-line options."""
+    words = []
+    for key, value in values.items():
+        if isinstance(value, list):
+            value = ",".join(map(str, value))
+        words += [f"--{key.replace('_', '-')}", shlex.quote(str(value))]
+    return " ".join(words)
+
+
+def section_options(*sections):
+    """Sections of the configuration as options."""
+    return as_options({k: v for name in sections for k, v in SETTINGS[name].items()})
+
+
+def metric_options():
+    """The metrics as an option; none means all."""
+    return as_options({"metrics": SETTINGS["metrics"]} if SETTINGS["metrics"] else {})
+
+
+def scaled_memory(megabytes):
+    """Memory that grows with each attempt."""
+    return lambda wildcards, attempt: megabytes * attempt
+
+
+def gpus_for_fit(wildcards):
+    """1 where a fit should have a GPU: asked for, or `auto` and this machine has one."""
+    here = shutil.which("nvidia-smi") is not None and Path("/dev/nvidia0").exists()
+    return int(SETTINGS["device"] == "cuda" or (SETTINGS["device"] == "auto" and here))

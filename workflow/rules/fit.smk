@@ -1,0 +1,27 @@
+rule fit:
+    input:
+        counts="results/{dataset}/counts.h5ad",
+    output:
+        model="results/{dataset}/{likelihood}/seed{seed}/model.safetensors",
+        record="results/{dataset}/{likelihood}/seed{seed}/fit.json",
+    log:
+        "logs/{dataset}/{likelihood}/seed{seed}/fit.log",
+    benchmark:
+        "benchmarks/{dataset}/{likelihood}/seed{seed}/fit.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_memory(2000),
+        runtime=120,
+        gpu=gpus_for_fit,
+        device=SETTINGS["device"],
+    params:
+        settings=section_options("network", "training"),
+        code=fingerprint("fit"),
+    message:
+        "Fit the {wildcards.likelihood} autoencoder on {wildcards.dataset} (seed {wildcards.seed})"
+    shell:
+        "countae fit {input.counts:q} {output.model:q} --record {output.record:q}"
+        " --likelihood {wildcards.likelihood} --seed {wildcards.seed} {params.settings}"
+        " --threads {threads} --device {resources.device} > {log:q} 2>&1"

@@ -1,0 +1,57 @@
+rule score:
+    input:
+        counts="results/{dataset}/counts.h5ad",
+        model="results/{dataset}/{likelihood}/seed{seed}/model.safetensors",
+    output:
+        scores="results/{dataset}/{likelihood}/seed{seed}/scores.parquet",
+        cells="results/{dataset}/{likelihood}/seed{seed}/cells.parquet",
+        entries="results/{dataset}/{likelihood}/seed{seed}/entries.npz",
+    log:
+        "logs/{dataset}/{likelihood}/seed{seed}/score.log",
+    benchmark:
+        "benchmarks/{dataset}/{likelihood}/seed{seed}/score.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_memory(4000),
+        runtime=60,
+        device=SETTINGS["device"],
+    params:
+        metrics=metric_options(),
+        code=fingerprint("score"),
+    message:
+        "Score the {wildcards.likelihood} network on held-out counts of {wildcards.dataset}"
+        " (seed {wildcards.seed})"
+    shell:
+        "countae score {input.counts:q} {output.scores:q} --model {input.model:q}"
+        " --cells {output.cells:q} --entries {output.entries:q} {params.metrics}"
+        " --threads {threads} --device {resources.device} > {log:q} 2>&1"
+
+
+rule score_baseline:
+    input:
+        counts="results/{dataset}/counts.h5ad",
+    output:
+        scores="results/{dataset}/{baseline}/seed0/scores.parquet",
+        cells="results/{dataset}/{baseline}/seed0/cells.parquet",
+        entries="results/{dataset}/{baseline}/seed0/entries.npz",
+    log:
+        "logs/{dataset}/{baseline}/score.log",
+    benchmark:
+        "benchmarks/{dataset}/{baseline}/score.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_memory(4000),
+        runtime=60,
+    params:
+        metrics=metric_options(),
+        code=fingerprint("score"),
+    message:
+        "Score the baseline {wildcards.baseline} on {wildcards.dataset}"
+    shell:
+        "countae score {input.counts:q} {output.scores:q} --baseline {wildcards.baseline}"
+        " --cells {output.cells:q} --entries {output.entries:q} {params.metrics}"
+        " --threads {threads} > {log:q} 2>&1"
