@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from countae.comparison import benjamini_hochberg, difference
+from countae.comparison import Difference, benjamini_hochberg, difference
 from countae.counts import CountMatrix
 from countae.results import NULL, Results
 
@@ -31,9 +31,9 @@ def describe_genes(matrix: CountMatrix) -> pd.DataFrame:
     )
 
 
-def classify_genes(
+def judge_genes(
     results: Results, settings: dict[str, Any], gene_table: pd.DataFrame
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """The comparison of losses gene by gene, the false discovery rate controlled over genes.
 
     A gene's class is the loss that beats all others on it, ``tie`` when those not beaten are
@@ -53,21 +53,20 @@ def classify_genes(
     DataFrame
         ``gene_table`` with ``class``, ``best``, ``difference`` to the next best and its
         ``standard_error`` (nats/entry), ``delta``, and the log score of every loss and the null.
+    list of dict
+        For every ordered pair of losses, on how many testable genes the first is better.
     """
     genes = gene_table.copy()
     names = results.likelihoods
-    per_cell, per_seed = zip(*(results.entries(name, "native") for name in names), strict=True)
-    means = np.stack([score.mean(axis=0) for score in per_cell])
+    entries = [results.entries(name, "native") for name in names]
+    per_cell, per_seed = (np.stack(part, axis=1) for part in zip(*entries, strict=True))
+    means = per_cell.mean(axis=0)
     null = results.entries(NULL, "nb")[0].mean(axis=0)
     best = means.argmin(axis=0)
     gain = np.abs(null - means.min(axis=0))
-    gaps = difference(
-        cell_difference=_less_best(np.stack(per_cell, axis=1), best),
-        seed_difference=_less_best(np.stack(per_seed, axis=1), best),
-        delta=np.maximum(settings["equivalence"], settings["equivalence_share"] * gain),
-        level=settings["level"],
-    )
+    delta = np.maximum(settings["equivalence"], settings["equivalence_share"] * gain)
     testable = genes["nonzeros"].to_numpy() >= settings["min_nonzeros_per_gene"]
+    gaps = _gaps(per_cell, per_seed, best, delta, settings["level"])
     is_best = np.arange(len(names))[:, None] == best
     beaten = _significant(gaps.p_better, testable, settings["level"]) & ~is_best
     wins = (beaten | is_best).all(axis=0)
@@ -82,12 +81,36 @@ def classify_genes(
     genes["delta"], genes["null_log_score"] = gaps.delta, null
     for name, score in zip(names, means, strict=True):
         genes[f"log_score_{name}"] = score
-    return genes
+    pairs = []
+    for k, better in enumerate(names):
+        over = _gaps(per_cell, per_seed, np.full_like(best, k), delta, settings["level"])
+        number = _significant(over.p_better, testable, settings["level"]).sum(axis=1)
+        pairs += [
+            {"better": better, "worse": worse, "genes": int(n)}
+            for worse, n in zip(names, number, strict=True)
+            if worse != better
+        ]
+    return genes, pairs
 
 
-def _less_best(scores: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Scores (row, loss, gene) minus those of each gene's best loss."""
-    return scores - np.take_along_axis(scores, best[None, None, :], axis=1)
+def _gaps(
+    per_cell: np.ndarray,
+    per_seed: np.ndarray,
+    reference: np.ndarray,
+    delta: np.ndarray,
+    level: float,
+) -> Difference:
+    """Every loss against each gene's ``reference`` loss, (loss, gene); above 0: that one is better.
+
+    ``per_cell`` and ``per_seed`` are scores, (cell, loss, gene) and (seed, loss, gene).
+    """
+    index = reference[None, None, :]
+    return difference(
+        cell_difference=per_cell - np.take_along_axis(per_cell, index, axis=1),
+        seed_difference=per_seed - np.take_along_axis(per_seed, index, axis=1),
+        delta=delta,
+        level=level,
+    )
 
 
 def _significant(p: np.ndarray, testable: np.ndarray, level: float) -> np.ndarray:

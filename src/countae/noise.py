@@ -32,6 +32,7 @@ LOWEST_MEAN = 1e-3  # of the gene's average at the cell's size
 WIDE = 3.0  # standard deviation of the prior before the trend is known
 NARROWEST_TREND = 0.1
 ZERO_LOGIT_PRIOR = (-4.0, 2.0)
+ROUGH, FINE = 0.1, 3e-3  # on log and logit scales, where a gene's own error is .05 and more
 TREND_WINDOW = 0.15  # share of genes in the running median
 
 
@@ -119,9 +120,9 @@ def _fit_heads(
             - 0.5 * ((raw - centre[:, genes]) / width[:, genes]).square().sum(dim=0)
         )
 
-    free, curvature = maximise_per_gene(posterior(centre, width), start)
+    free, curvature = maximise_per_gene(posterior(centre, width), start, tolerance=ROUGH)
     centre[0], width[0] = _trend(free[0], curvature, mean.mean(dim=0))
-    best, curvature = maximise_per_gene(posterior(centre, width), free)
+    best, curvature = maximise_per_gene(posterior(centre, width), free, tolerance=FINE)
     return dict(zip(names, best, strict=True)), curvature.rsqrt().numpy()
 
 

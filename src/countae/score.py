@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 GENE_BLOCK = 256
 MOST_NOISE_CELLS = 4000  # more would not move a gene's noise by a fraction of its error
 CELL_METRICS = ("log_score", "ranked_probability_score", "brier_zero")
+FOR_THE_VERDICT = (*CELL_METRICS, "dispersion_standard_error")
 KEPT_ENTRIES = "log_score"  # per entry, for the paired comparison of genes
 PROTOCOL = "masked"
 
@@ -214,7 +215,7 @@ def _scored(
     import pandas as pd
 
     names = wanted or metrics.names()
-    chosen = [metrics.get(name) for name in dict.fromkeys([*names, *CELL_METRICS])]
+    chosen = [metrics.get(name) for name in dict.fromkeys([*names, *FOR_THE_VERDICT])]
     null_mean = baselines.get("gene_mean")().mean(matrix, test)
     n_genes = matrix.counts.shape[1]
     rows: list[pd.DataFrame] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from countae.comparison import aa_error, holm, paired
-from countae.gene_verdict import classify_genes
+from countae.gene_verdict import judge_genes
 from countae.metrics.dispersion_standard_error import IDENTIFIABLE
 from countae.results import NULL, Results
 from countae.wording import axis_reason, sentence, zero_inflation_reason
@@ -122,17 +122,18 @@ def decide(
             verdict.outcome, verdict.winner = "abstain", None
         verdict.reason = axis_reason(verdict, blocked)
         axes[name] = asdict(verdict)
-    genes = classify_genes(results, settings, gene_table)
+    genes, gene_pairs = judge_genes(results, settings, gene_table)
     inflation = zero_inflation(cells, axes["mean"]["best"], axes["overall"], settings)
     tally = genes["class"].value_counts().to_dict()
     outcome = {
         "dataset": dataset,
-        "sentence": sentence(dataset, axes["overall"], tally, inflation, titles),
+        "sentence": sentence(dataset, axes["overall"], tally, gene_pairs, inflation, titles),
         "titles": titles,
         "recommended": axes["overall"]["recommended"],
         "axes": axes,
         "zero_inflation": inflation,
         "genes": tally,
+        "gene_pairs": gene_pairs,
         "seeds": results.seeds,
         "control": {"likelihood": results.control, "seeds": results.control_seeds},
         "settings": settings,

@@ -43,39 +43,64 @@ def sentence(
     dataset: str,
     overall: dict[str, Any],
     genes: dict[str, int],
+    gene_pairs: list[dict[str, Any]],
     inflation: dict[str, Any],
     titles: dict[str, str],
 ) -> str:
     """The verdict of a data set in one sentence, with its size and its uncertainty."""
     name = {key: titles.get(key, key) for key in overall["scores"]}
-    low, high = overall["interval"]
-    size = f"{overall['difference']:.4f} {overall['unit']}, 95 % interval {low:.4f} to {high:.4f}"
-    best, against = name[overall["best"]], name[overall["against"]]
-    zeros = "zero inflation is asserted" if inflation["asserted"] else (
-        "zero inflation is not asserted"
-    )  # fmt: skip
-    tied = listed([name[key] for key in overall["contenders"]])
-    if overall["outcome"] == "winner":
-        said = f"{best} tells the story best: it beats {against}, the next, by {size}"
-    elif overall["outcome"] == "tie":
-        said = (
-            f"{tied} tell the story equally well (the best leads by {size}); take the simplest, "
-            f"{name[overall['recommended']]}"
-        )
-    elif overall["outcome"] == "undecided":
-        said = (
-            f"the data cannot decide between {tied} (the best leads by {size}); until they "
-            "can, take "
-            f"{name[overall['recommended']]}"
-        )
-    else:
+    zeros = f"zero inflation is {'' if inflation['asserted'] else 'not '}asserted"
+    if overall["outcome"] == "abstain":
         reason = overall["reason"][0].lower() + overall["reason"][1:].rstrip(".")
         return f"{dataset}: {reason}; {zeros}."
-    testable = sum(number for label, number in genes.items() if label != "not_testable")
-    own = genes.get(overall["recommended"], 0)
+    tied = listed([name[key] for key in overall["contenders"]])
+    chosen = name[overall["recommended"]]
+    said = {
+        "winner": f"{chosen} tells the story best",
+        "tie": f"{tied} tell the story equally well, so the simplest, {chosen}, is enough",
+        "undecided": f"the data cannot decide between {tied}; {chosen} is the simplest of the best",
+    }[overall["outcome"]]
     return (
-        f"{dataset}: {said}; gene by gene it is the sole winner on {own:,} of {testable:,} "
-        f"testable genes, and {zeros}."
+        f"{dataset}: {said}{_lead(overall, name)}; "
+        f"{_by_gene(overall, genes, gene_pairs, name)}; {zeros}."
+    )
+
+
+def _lead(overall: dict[str, Any], name: dict[str, str]) -> str:
+    """By how much the best loss leads the first one that it beats."""
+    beaten = [
+        pair
+        for pair in overall["pairs"]
+        if pair["better"] == overall["best"] and pair["decision"] == "better"
+    ]
+    if not beaten:
+        return ""
+    nearest = min(beaten, key=lambda pair: pair["difference"])
+    low, high = nearest["interval"]
+    return (
+        f" (ahead of {name[nearest['worse']]} by {nearest['difference']:.4f} {overall['unit']}, "
+        f"95 % interval {low:.4f} to {high:.4f})"
+    )
+
+
+def _by_gene(
+    overall: dict[str, Any],
+    genes: dict[str, int],
+    gene_pairs: list[dict[str, Any]],
+    name: dict[str, str],
+) -> str:
+    """On how many genes the recommended loss is better or worse than each other one."""
+    chosen = overall["recommended"]
+    testable = sum(number for label, number in genes.items() if label != "not_testable")
+    won = [
+        f"{name[pair['worse']]} on {pair['genes']:,}"
+        for pair in gene_pairs
+        if pair["better"] == chosen
+    ]
+    lost = max((pair["genes"] for pair in gene_pairs if pair["worse"] == chosen), default=0)
+    return (
+        f"of {testable:,} testable genes it is better than {listed(won)}, and worse than any other "
+        f"loss on {lost:,} at most"
     )
 
 
@@ -103,6 +128,6 @@ def zero_inflation_reason(
     if not_run:
         return (
             f"Not asserted: {numbers}, but the two conditions that compare with data simulated "
-            "from the fitted NB were not run, and without them a better fit may be mistaken for zeros."
+            "from the fitted NB were not run; without them a better fit may be taken for zeros."
         )
     return f"Not asserted: {numbers}, but a bootstrap condition failed."

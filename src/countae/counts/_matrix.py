@@ -54,12 +54,12 @@ class CountMatrix:
     @property
     def cell_id(self) -> np.ndarray:
         """Names of the cells, unique."""
-        return self.adata.obs_names.to_numpy(str)
+        return self.adata.obs_names.to_numpy(object)
 
     @property
     def gene_id(self) -> np.ndarray:
         """Names of the genes, unique."""
-        return self.adata.var_names.to_numpy(str)
+        return self.adata.var_names.to_numpy(object)
 
     @property
     def obs(self) -> pd.DataFrame:

@@ -32,7 +32,7 @@ def cells_to_keep(
     """
     counts = matrix.counts
     total, expressed = counts.sum(axis=1).A1, counts.getnnz(axis=1)
-    mitochondrial = np.char.startswith(np.char.upper(matrix.gene_id), "MT-")
+    mitochondrial = np.char.startswith(np.char.upper(matrix.gene_id.astype(str)), "MT-")
     share = counts[:, mitochondrial].sum(axis=1).A1 / np.maximum(total, 1)
     fails = {
         "min_counts_per_cell": total < min_counts_per_cell,

@@ -71,7 +71,7 @@ def read_counts(
         adata = read_h5ad(source)
 
     matrix, var, place = _layer(adata, layer, source)
-    cell_id, gene_id = adata.obs_names.to_numpy(str), var.index.to_numpy(str)
+    cell_id, gene_id = adata.obs_names.to_numpy(object), var.index.to_numpy(object)
     counts, rounded = checked_counts(
         matrix, source=source, place=place, cell_id=cell_id, gene_id=gene_id,
         hint=_where_counts_are(adata, layer),
@@ -121,7 +121,7 @@ def read_h5ad(path: str | Path) -> AnnData:
         )
     try:
         return anndata.read_h5ad(path)
-    except (OSError, KeyError, anndata.io.AnnDataReadError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise CountMatrixError(
             f"{path}: not readable as .h5ad ({error}). The file may be cut short or of another "
             "format. Fix: copy or save it again."

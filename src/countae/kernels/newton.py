@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 LARGEST_STEP = 2.0
-CONVERGED = 3e-3  # parameters are on log or logit scale with errors of .05 and more
 DIFFERENCE = 1e-4
 
 Objective = Callable[[Tensor, Tensor], Tensor]
 
 
 def maximise_per_gene(
-    objective: Objective, start: Tensor, *, iterations: int = 40
+    objective: Objective, start: Tensor, *, tolerance: float, iterations: int = 40
 ) -> tuple[Tensor, Tensor]:
     """Maximum of a concave-enough function for every gene, by damped Newton steps.
 
@@ -29,6 +28,8 @@ def maximise_per_gene(
     objective : callable
         From parameters (head, some genes) and the index of these genes to values (some genes,).
     start : Tensor, (head, gene), float64
+    tolerance : float
+        A gene has arrived when no parameter moves by more.
     iterations : int
 
     Returns
@@ -47,7 +48,7 @@ def maximise_per_gene(
         better = objective(at + step, active) >= value
         best[:, active] = torch.where(better, at + step, at)
         damping[active] *= torch.where(better, 0.25, 8.0)
-        active = active[step.abs().amax(dim=0) > CONVERGED]
+        active = active[step.abs().amax(dim=0) > tolerance]
         if not len(active):
             break
     gradient = _value_and_gradient(objective, best, everything)[1]

@@ -37,7 +37,10 @@ def explained(data: Dataset) -> Figure | None:
             rows.append({"loss": short(loss)} | dict(zip(names, quantiles.tolist(), strict=True)))
     if not rows:
         return None
-    x = {"scale": alt.Scale(zero=False), "title": "share of Poisson deviance explained (right is better)"}
+    x = {
+        "scale": alt.Scale(zero=False),
+        "title": "share of Poisson deviance explained (right is better)",
+    }
     base = alt.Chart(values(rows)).encode(
         y=alt.Y("loss:N", sort=[row["loss"] for row in rows], title=None),
         color=loss_colour(data, legend=False),
@@ -66,9 +69,7 @@ def zeros_against_mean(data: Dataset) -> Figure | None:
     rows = curves(data, "expected_zero_fraction")
     if not rows:
         return None
-    chart = _against_mean(
-        data, "zero_fraction", rows, alt.Scale(domain=[0, 1]), "share of zeros"
-    )
+    chart = _against_mean(data, "zero_fraction", rows, alt.Scale(domain=[0, 1]), "share of zeros")
     return figure(
         chart,
         "Zeros against the mean, observed and expected",
@@ -153,12 +154,16 @@ def zero_errors(data: Dataset) -> list[Figure]:
     made = []
     for loss in losses:
         error = table.loc[loss].reindex(shown["gene"]).to_numpy()
-        rows = pd.DataFrame({"gene": shown["gene"], "mean": shown["mean"], "error": error}).dropna()
+        rows = pd.DataFrame(
+            {"gene": shown["gene"], "mean": shown["mean"], "error": error}
+        ).dropna()
         y = alt.Y("error:Q", scale=alt.Scale(domain=[-limit, limit], clamp=True), title=None)
         dots = (
             alt.Chart(values(rows.to_dict("records")))
             .mark_circle(size=10, opacity=0.5, color=colour_of(data.losses)[loss])
-            .encode(x=log_mean("mean"), y=y, tooltip=["gene:N", alt.Tooltip("error:Q", format=".3f")])
+            .encode(
+                x=log_mean("mean"), y=y, tooltip=["gene:N", alt.Tooltip("error:Q", format=".3f")]
+            )
         )
         zero = alt.Chart(values([{"zero": 0}])).mark_rule(color=GREY).encode(y="zero:Q")
         made.append(figure(layered(dots, zero), short(loss), height=150, small=True))
@@ -173,7 +178,9 @@ def reliability(data: Dataset) -> Figure | None:
         curve = table.loc[loss].dropna()
         for key in [name for name in curve.index if name.startswith("predicted.")]:
             k = key.removeprefix("predicted.")
-            found = {name: float(curve[f"{name}.{k}"]) for name in ("predicted", "observed", "entries")}
+            found = {
+                name: float(curve[f"{name}.{k}"]) for name in ("predicted", "observed", "entries")
+            }
             rows.append({"loss": short(loss)} | found)
     if not rows:
         return None
@@ -222,14 +229,23 @@ def pit_histograms(data: Dataset) -> list[Figure]:
     made = []
     for loss in losses:
         rows = [
-            {"from": float(edge), "to": float(edge) + width, "density": float(table.loc[loss, edge])}
+            {
+                "from": float(edge),
+                "to": float(edge) + width,
+                "density": float(table.loc[loss, edge]),
+            }
             for edge in edges
         ]
         bars = (
             alt.Chart(values(rows))
             .mark_rect(color=colour_of(data.losses)[loss], opacity=0.75)
             .encode(
-                x=alt.X("from:Q", scale=alt.Scale(domain=[0, 1]), title="PIT", axis=alt.Axis(tickCount=3)),
+                x=alt.X(
+                    "from:Q",
+                    scale=alt.Scale(domain=[0, 1]),
+                    title="PIT",
+                    axis=alt.Axis(tickCount=3),
+                ),
                 x2="to:Q",
                 y=alt.Y("density:Q", scale=alt.Scale(domain=[0, top]), title=None),
                 y2=alt.datum(0),

@@ -63,7 +63,9 @@ def rounded(value: Any) -> Any:
         if not math.isfinite(value):
             return None
         short_form = float(f"{value:.{DIGITS}g}")
-        return int(short_form) if short_form.is_integer() and abs(short_form) < 1e15 else short_form
+        return (
+            int(short_form) if short_form.is_integer() and abs(short_form) < 1e15 else short_form
+        )
     return value
 
 

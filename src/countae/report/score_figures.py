@@ -43,7 +43,8 @@ def score_dots(data: Dataset) -> Figure | None:
     x_scale = alt.Scale(zero=False, nice=True)
     base = alt.Chart(values(rows)).encode(y=y, yOffset=offset, color=colour)
     bars = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("low:Q", scale=x_scale, title="log score, nats per entry (left is better)"), x2="high:Q"
+        x=alt.X("low:Q", scale=x_scale, title="log score, nats per entry (left is better)"),
+        x2="high:Q",
     )
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(
         x=alt.X("score:Q", scale=x_scale),

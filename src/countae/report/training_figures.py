@@ -35,7 +35,9 @@ def _training_curve(data: Dataset, loss: str) -> Figure:
                 for epoch in _thinned(len(of_epoch))
             ]
         epoch = record["best_epoch"]
-        best.append({"epoch": epoch + 1, "loss": parts["validation"][epoch], "seed": record["seed"]})
+        best.append(
+            {"epoch": epoch + 1, "loss": parts["validation"][epoch], "seed": record["seed"]}
+        )
     x = alt.X("epoch:Q", scale=alt.Scale(type="log"), title="epoch (log scale)")
     y = alt.Y("loss:Q", scale=alt.Scale(zero=False), title=None, axis=alt.Axis(tickCount=4))
     dash = alt.Scale(domain=list(STYLES), range=[list(style) for style in STYLES.values()])

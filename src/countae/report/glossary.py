@@ -1,0 +1,95 @@
+"""Names, directions and meanings of the metrics, from the metrics themselves; and other words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from countae import metrics
+
+TITLES = {
+    "brier_zero": "Brier score of zeros",
+    "coverage_50": "coverage of the 50 % interval",
+    "coverage_90": "coverage of the 90 % interval",
+    "coverage_95": "coverage of the 95 % interval",
+    "dawid_sebastiani_score": "Dawid–Sebastiani score",
+    "mse_log1p": "MSE log1p",
+    "pearson_variance": "Pearson variance",
+    "pit_histogram": "PIT histogram",
+    "pit_total_variation": "PIT distance from flat",
+    "poisson_deviance_explained": "Poisson deviance explained",
+    "poisson_loss": "Poisson loss",
+}
+DIRECTIONS = {
+    "lower": "lower is better",
+    "higher": "higher is better",
+    "zero": "0 is right",
+    "one": "1 is right",
+    "nominal": "to be compared, neither high nor low is good",
+}
+WORDS = {
+    "loss": "What a network is trained to make small. Each loss also claims a distribution of the "
+    "count, and that is what is scored.",
+    "own noise, refitted noise": "Own: the distribution that the loss itself claims. Refitted: a "
+    "Poisson, NB or ZINB distribution fitted gene by gene around the same means. It separates the "
+    "quality of the means from that of the noise.",
+    "gene mean, the null": "No network: each gene's average times the cell's library size. A "
+    "network that does not beat it has learnt nothing useful.",
+    "oracle": "The distribution that simulated data were drawn from; nothing can be expected to beat it.",
+    "nats/entry": "Unit of the log score, per gene and cell. A difference of 0.01 means that the "
+    "better loss gave the held-out counts a probability 1 % higher, on (geometric) average.",
+    "held-out entry": "A count of a test cell, predicted while hidden from the network and from "
+    "the cell's library size. Test cells are never trained on.",
+    "practical equivalence, δ": "Differences within ±δ are too small to matter, however certain.",
+    "winner, tie, undecided, no verdict": "Winner: beats all others by more than δ, beyond doubt. "
+    "Tie: those not beaten lie within ±δ. Undecided: the interval is too wide for either. No "
+    "verdict: something was wrong or missing, and the reason says what.",
+    "A/A error": "How often the same loss, compared with itself over other seeds, is called "
+    "different. It should be near 0.",
+    "seed": "Number that fixes a network's starting weights and the order of its training. "
+    "Several seeds show how much chance there is in a fit.",
+    "zero inflation": "Zeros beyond those that the negative binomial makes by itself. It is "
+    "asserted only if three conditions hold; a ZINB network that wins is not enough.",
+    "mean and inverse dispersion": "The mean μ is the expected count. The inverse dispersion θ sets "
+    "the spread: variance μ + μ²/θ; a large θ is Poisson.",
+    "testable gene": "A gene with enough non-zero counts in the test cells to compare losses on it.",
+}
+DOI = re.compile(r"doi:(\S+)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A metric as the glossary lists it."""
+
+    name: str
+    title: str
+    meaning: str
+    direction: str
+    unit: str
+    doi: str
+
+
+def metric_title(name: str) -> str:
+    """Name of a metric for people."""
+    return TITLES.get(name, name.replace("_", " "))
+
+
+def direction(name: str) -> str:
+    """What is good, in words; empty for a metric that is not installed here."""
+    if name not in metrics.names():
+        return ""
+    metric = metrics.get(name)
+    nominal = re.search(r"nominal (\S+)", metric.unit)
+    return f"{nominal[1]} is right" if nominal else DIRECTIONS[metric.better]
+
+
+def entries(names: list[str]) -> list[Entry]:
+    """Glossary of the metrics called ``names``, those known here."""
+    return [_entry(name) for name in names if name in metrics.names()]
+
+
+def _entry(name: str) -> Entry:
+    metric = metrics.get(name)
+    found = DOI.search(metric.function.__doc__ or "")
+    doi = found[1].rstrip(".,") if found else ""
+    return Entry(name, metric_title(name), metric.meaning, direction(name), metric.unit, doi)

@@ -1,0 +1,219 @@
+"""The methods section, from the settings that were really used: text, references, commands."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import PurePath
+from typing import Any
+
+from countae import config
+from countae.report.glossary import entries
+from countae.report.load import Dataset
+from countae.report.look import percent, whole
+from countae.report.tables import plain
+from countae.wording import listed
+
+STATISTICS = {
+    "Paired differences with few seeds (Satterthwaite)": "10.2307/3002019",
+    "False discovery rate over genes (Benjamini and Hochberg)": "10.1111/j.2517-6161.1995.tb02031.x",
+}
+
+
+def paragraphs(data: Dataset) -> list[tuple[str, str]]:
+    """Heading and text of each paragraph."""
+    return [
+        ("Data", _data(data)),
+        ("Networks", _networks(data)),
+        ("Scoring", _scoring(data)),
+        ("Verdict", _verdict(data)),
+    ]
+
+
+def _data(data: Dataset) -> str:
+    triage, settings = data.triage, data.triage["settings"]
+    raw, parts, quality = triage["raw"], triage["parts"], settings["quality"]
+    kept = triage["modelled"]
+    removed = triage["removed_genes"].get("not_highly_variable")
+    if removed:
+        genes = (
+            f"The {whole(kept['genes'])} most variable genes were chosen with "
+            f"{settings['genes']['gene_selection']}, on training cells only."
+        )
+    else:
+        genes = f"{whole(kept['genes'])} genes were modelled."
+    held = settings["split"]
+    return (
+        f"{source_name(triage['source'])}: {whole(raw['cells'])} cells × {whole(raw['genes'])} genes. "
+        f"Kept were cells with at least {whole(quality['min_counts_per_cell'])} counts in "
+        f"{whole(quality['min_genes_per_cell'])} genes and at most "
+        f"{percent(quality['max_mitochondrial_fraction'])} mitochondrial counts, and genes seen in at "
+        f"least {whole(quality['min_cells_per_gene'])} training cells. {genes} The cells were split into "
+        f"{whole(parts['train'])} for training, {whole(parts['validation'])} for early stopping and noise "
+        f"fits, and {whole(parts['test'])} that were only scored (split seed {held['split_seed']})."
+    )
+
+
+def _networks(data: Dataset) -> str:
+    record = data.records[data.losses[0]][0]
+    network, training = record["network"], record["training"]
+    folds = data.triage["settings"]["split"]["folds"]
+    return (
+        f"Each loss trained the same autoencoder: encoder widths {plain(network['hidden'])}, mirrored in "
+        f"the decoder, a bottleneck of {network['latent']}, dropout {network['dropout']}. All had the same "
+        f"budget: AdamW with step size {training['learning_rate']} and weight decay "
+        f"{training['weight_decay']}, {whole(training['batch_size'])} cells per step, at most "
+        f"{whole(training['max_epochs'])} epochs, stopped after {training['patience']} epochs without "
+        f"progress on the validation cells, the best epoch kept. Each step hid a random 1/{folds} of the "
+        f"entries and learnt to predict exactly these. The seeds were {listed(_strings(data.seeds))}."
+    )
+
+
+def _scoring(data: Dataset) -> str:
+    folds = data.triage["settings"]["split"]["folds"]
+    return (
+        f"Each count of the test cells was predicted once, in {folds} folds, while it was hidden from the "
+        "network and from the cell's library size. Every loss was scored as a probability mass function "
+        "on 0, 1, 2 …; a squared error, which says nothing of its spread, got one per gene from hidden "
+        "validation entries. Around the means of every network, further noise distributions were fitted "
+        "gene by gene on training and validation cells with one recipe. The log score is primary; the "
+        "other measures say where a difference comes from."
+    )
+
+
+def _verdict(data: Dataset) -> str:
+    settings, control = data.verdict["settings"], data.verdict["control"]
+    arm = ""
+    if control["seeds"]:
+        arm = (
+            f" As an A/A control, {control['likelihood']} was trained with the further seeds "
+            f"{listed(_strings(control['seeds']))} and compared with itself."
+        )
+    return (
+        "Losses were compared by their difference on the same cells and seeds; its error adds the variance "
+        "over cells and over seeds, with Satterthwaite's degrees of freedom. Differences below "
+        f"{settings['equivalence']} nats per entry, or below {percent(settings['equivalence_share'])} of the "
+        "best loss' gain over the gene mean with NB noise, count as none. The error level is "
+        f"{percent(settings['level'])}, with Holm's correction over pairs of losses and Benjamini and "
+        "Hochberg's over genes; genes with fewer than "
+        f"{settings['min_nonzeros_per_gene']} non-zero test counts are not testable.{arm}"
+    )
+
+
+def _strings(numbers: list[int]) -> list[str]:
+    return [str(number) for number in numbers]
+
+
+def references(data: Dataset) -> list[tuple[str, str, str]]:
+    """What is cited, its identifier, and its address where it has one."""
+    found = {
+        f"{data.title(loss)}, loss": data.records[loss][0]["reference"] for loss in data.losses
+    }
+    found |= {f"{entry.title}, measure": f"doi:{entry.doi}" for entry in entries(data.metrics) if entry.doi}
+    found |= {what: f"doi:{doi}" for what, doi in STATISTICS.items()}
+    return [(what, *_identifier(text)) for what, text in found.items() if text]
+
+
+def _identifier(text: str) -> tuple[str, str]:
+    """Identifier for people, and its address for DOIs."""
+    doi = text.removeprefix("doi:")
+    if doi.startswith("10."):
+        return f"doi:{doi}", f"https://doi.org/{doi}"
+    return text, ""
+
+
+def parameters(data: Dataset) -> list[tuple[str, str, str]]:
+    """Key, value and meaning of every setting."""
+    record, settings = data.records[data.losses[0]][0], dict(data.triage["settings"])
+    if not data.triage["source"].startswith("simulate:"):
+        settings.pop("simulate", None)
+    sections = settings | {"network": record["network"], "training": record["training"]}
+    sections |= {"verdict": data.verdict["settings"]}
+    rows = []
+    for name, values in sections.items():
+        rules = config.schema()["properties"].get(name, {}).get("properties", {})
+        rows += [
+            (f"{name}.{key}", plain(value), rules.get(key, {}).get("description", ""))
+            for key, value in values.items()
+        ]
+    return rows
+
+
+def versions(data: Dataset) -> list[tuple[str, str]]:
+    """Versions of what the results depend on; several where fits differ."""
+    found: dict[str, set[str]] = {}
+    for records in data.records.values():
+        for record in records:
+            for name, version in record["versions"].items():
+                found.setdefault(name, set()).add(version)
+    return [(name, ", ".join(sorted(values))) for name, values in found.items()]
+
+
+def source_name(source: str) -> str:
+    """A source without the folders of this machine."""
+    return source if source.startswith(("builtin:", "simulate:")) else PurePath(source).name
+
+
+def commands(data: Dataset, folder: str) -> str:
+    """The verbs that make these results again, for a shell."""
+    quoted = shlex.quote
+    here, row, settings = f"results/{folder}", data.triage["row"], data.triage["settings"]
+    root, record = quoted(here), data.records[data.losses[0]][0]
+    control, losses = data.verdict["control"], " ".join(map(quoted, data.losses))
+    fit = f"{root}/$loss/seed$seed"
+    sections = [settings["quality"], settings["genes"], settings["split"]]
+    if row["source"].startswith("simulate:"):
+        sections.insert(0, settings["simulate"])
+    of_row = {key: value for key, value in row.items() if value and key != "source"}
+    if of_row.get("genes", "").isdigit() is False and of_row.get("genes") != "all":
+        of_row["genes"] = source_name(of_row.get("genes", "all"))
+    one_fit = (
+        f"  countae fit {root}/counts.h5ad {fit}/model.safetensors --record {fit}/fit.json "
+        f"--likelihood $loss --seed $seed {_options(record['network'], record['training'])} "
+        f"--threads {record['threads']} --device {quoted(record['device'])}\n"
+        f"  countae score {root}/counts.h5ad {fit}/scores.parquet --cells {fit}/cells.parquet "
+        f"--entries {fit}/entries.npz --model {fit}/model.safetensors"
+    )
+    lines = [
+        f"countae prepare {quoted(source_name(row['source']))} {root}/counts.h5ad "
+        f"--triage {root}/triage.json {_options(of_row, *sections)}",
+        f"for loss in {losses}; do for seed in {_spaced(data.seeds)}; do\n{one_fit}\ndone; done",
+    ]
+    if control["seeds"]:
+        lines.append(
+            f"# the A/A control\nloss={quoted(control['likelihood'])}; for seed in "
+            f"{_spaced(control['seeds'])}; do\n{one_fit}\ndone"
+        )
+    lines += [
+        f"countae score {root}/counts.h5ad {root}/{quoted(name)}/seed0/scores.parquet "
+        f"--cells {root}/{quoted(name)}/seed0/cells.parquet "
+        f"--entries {root}/{quoted(name)}/seed0/entries.npz --baseline {quoted(name)}"
+        for name in data.baselines
+    ]
+    joined = quoted(",".join(data.losses))
+    more = f" --control-seeds {_commas(control['seeds'])}" if control["seeds"] else ""
+    lines += [
+        f"countae verdict {root} {root}/verdict.json --genes {root}/verdict_genes.parquet "
+        f"--likelihoods {joined} --seeds {_commas(data.seeds)}{more} "
+        f"{_options(data.verdict['settings'])}",
+        f"countae export {root} {quoted(f'{here}/{folder}.h5ad')} --likelihoods {joined} "
+        f"--seed {data.seeds[0]}",
+        f"countae report {root} --output results/report.html",
+    ]
+    return "\n\n".join(lines)
+
+
+def _options(*sections: dict[str, Any]) -> str:
+    """Settings as options of the command line."""
+    pairs = [(key, value) for section in sections for key, value in section.items()]
+    return " ".join(
+        f"--{key.replace('_', '-')} {shlex.quote(_commas(value) if isinstance(value, list) else str(value))}"
+        for key, value in pairs
+    )
+
+
+def _commas(values: list[Any]) -> str:
+    return ",".join(map(str, values))
+
+
+def _spaced(values: list[Any]) -> str:
+    return " ".join(map(str, values))

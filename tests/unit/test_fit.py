@@ -1,0 +1,180 @@
+"""Training and prediction: no leak, one result per seed, honest stopping, and recovery."""
+
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pytest
+import torch
+from conftest import SETTINGS, prepared
+
+from countae import likelihoods
+from countae.counts import CountMatrix
+from countae.errors import ConfigError, CountMatrixError, FitDivergedError
+from countae.files import read_json
+from countae.fit import choose_device, fit, load, save
+from countae.predict import predict_hidden, reconstruct
+
+NETWORK = {"hidden": [16], "latent": 4, "dropout": 0.1}
+TRAINING = SETTINGS["training"] | {"max_epochs": 8, "batch_size": 32}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def fitted(matrix, likelihood="nb", *, seed=0, **training):
+    return fit(
+        matrix, likelihood, seed=seed, network=NETWORK, training=TRAINING | training, device="cpu"
+    )
+
+
+@pytest.mark.parametrize("likelihood", likelihoods.names())
+def test_every_loss_falls_and_is_recorded(small_nb, likelihood):
+    model, record = fitted(small_nb, likelihood)
+    assert record.validation_loss[record.best_epoch] < record.validation_loss[0]
+    assert len(record.train_loss) == len(record.validation_loss) == 8
+    assert record.stop_reason == "max_epochs"
+    assert record.seconds > 0
+    assert record.peak_memory_mb > 10
+    assert record.parameters == sum(p.numel() for p in model.parameters())
+    prediction = predict_hidden(model, small_nb, np.arange(20), device="cpu")
+    counts = small_nb.counts[:20].toarray()
+    assert np.isfinite(prediction.log_pmf(counts)).all()
+    assert prediction.mean.shape == prediction.variance.shape == counts.shape
+    assert prediction.sample(2, np.random.default_rng(0)).shape == (2, *counts.shape)
+
+
+def test_a_seed_gives_one_result_and_another_seed_another(small_nb):
+    (first, record), (second, _), (third, _) = (fitted(small_nb, seed=s) for s in (0, 0, 1))
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+    assert not torch.equal(first.encoder[0][0].weight, third.encoder[0][0].weight)
+    assert record.validation_loss == fitted(small_nb)[1].validation_loss
+
+
+def test_training_leaves_the_global_random_state_alone(small_nb):
+    torch.manual_seed(3)
+    expected = torch.rand(3)
+    torch.manual_seed(3)
+    fitted(small_nb)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def changed(matrix: CountMatrix, where: np.ndarray) -> CountMatrix:
+    """The same data with other counts at some entries; library sizes follow the counts."""
+    adata: anndata.AnnData = matrix.adata.copy()
+    counts = adata.X.toarray()
+    moved = counts + where * 7
+    adata.X = type(adata.X)(moved)
+    adata.obs["library_size"] = adata.obs["library_size"] + (moved - counts).sum(axis=1)
+    return CountMatrix(adata, "changed")
+
+
+@pytest.mark.parametrize("likelihood", ["nb", "zinb", "mse_log1p", "mse_counts", "poisson"])
+def test_no_hidden_count_reaches_its_own_prediction(small_nb, likelihood):
+    """Changing all counts of one fold leaves that fold's predictions as they were, to the bit."""
+    model, _ = fitted(small_nb, likelihood)
+    cells = np.flatnonzero(small_nb.part == "test")
+    before = predict_hidden(model, small_nb, cells, device="cpu").mean
+    for fold in range(small_nb.n_folds):
+        other = changed(small_nb, small_nb.fold == fold)
+        after = predict_hidden(model, other, cells, device="cpu").mean
+        hidden = small_nb.fold[cells] == fold
+        np.testing.assert_allclose(after[hidden], before[hidden], rtol=1e-6)
+        assert not np.allclose(after[~hidden], before[~hidden], rtol=1e-3)
+
+
+def test_test_cells_do_not_reach_the_fit(small_nb):
+    test = (small_nb.part == "test")[:, None] * np.ones(small_nb.counts.shape, dtype=int)
+    plain, other = fitted(small_nb)[0], fitted(changed(small_nb, test))[0]
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
+def test_a_fit_that_stops_by_itself_keeps_its_best_epoch(small_nb):
+    model, record = fitted(small_nb, max_epochs=400, patience=10)
+    assert record.stop_reason == "converged"
+    assert len(record.validation_loss) == record.best_epoch + 11
+    cells = np.flatnonzero(small_nb.part == "validation")
+    counts = small_nb.counts[cells].toarray()
+    now = -predict_hidden(model, small_nb, cells, device="cpu").log_pmf(counts).mean()
+    assert now == pytest.approx(min(record.validation_loss), rel=1e-5)
+
+
+def test_a_model_survives_its_file_and_refuses_other_genes(small_nb, tmp_path):
+    model, record = fitted(small_nb, "zinb")
+    save(model, record, tmp_path / "model.safetensors")
+    record.to_json(tmp_path / "fit.json")
+    assert read_json(tmp_path / "fit.json")["title"].endswith("(ZINB)")
+    back = load(tmp_path / "model.safetensors", small_nb)
+    cells = np.arange(10)
+    np.testing.assert_array_equal(
+        predict_hidden(back, small_nb, cells, device="cpu").prob_zero,
+        predict_hidden(model, small_nb, cells, device="cpu").prob_zero,
+    )
+    fewer = small_nb.subset(slice(None), np.arange(10))
+    with pytest.raises(CountMatrixError, match="40 genes that are not those of .*10 genes"):
+        load(tmp_path / "model.safetensors", fewer)
+
+
+def test_a_step_that_is_too_large_is_told_with_epoch_gene_and_mend(small_nb):
+    with pytest.raises(FitDivergedError, match=r"epoch \d+.*gene 'gene\d+'.*log_mean|mean.*Fix"):
+        fitted(small_nb, "poisson", learning_rate=1e4)
+
+
+def test_devices_are_chosen_in_one_place():
+    assert choose_device("cpu").type == "cpu"
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="'cuda' is not available; here are: .*cpu"):
+            choose_device("cuda")
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_losses_of_the_cpu(small_nb):
+    here = fitted(small_nb)[1]
+    there = fit(
+        small_nb, "nb", seed=0, network=NETWORK | {"dropout": 0.0}, training=TRAINING,
+        device="cuda",
+    )[1]  # fmt: skip
+    assert there.device == "cuda"
+    assert there.validation_loss[0] == pytest.approx(here.validation_loss[0], rel=0.1)
+
+
+def test_denoised_counts_are_at_size_factor_one(small_nb):
+    """Twice the library size at the same proportions gives the same denoised profile."""
+    model, _ = fitted(small_nb)
+    adata = small_nb.adata.copy()
+    adata.X = adata.X * 2
+    adata.obs["library_size"] = adata.obs["library_size"] * 2
+    latent, denoised, prediction = reconstruct(model, small_nb, device="cpu")
+    twice = reconstruct(model, CountMatrix(adata, "twice"), device="cpu")
+    np.testing.assert_allclose(twice[0], latent, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(twice[1], denoised, rtol=1e-3)
+    np.testing.assert_allclose(twice[2].mean, 2 * prediction.mean, rtol=1e-3)
+    assert latent.shape == (150, 4)
+
+
+@pytest.mark.slow
+def test_a_network_recovers_means_and_inverse_dispersions():
+    """On simulated NB counts: closer to the true means than the gene mean, θ within a third."""
+    matrix, _ = prepared("simulate:nb", cells=1000, genes=150)
+    model, record = fit(
+        matrix, "nb", seed=0, network=SETTINGS["network"], training=SETTINGS["training"],
+        device="cpu",
+    )  # fmt: skip
+    assert record.stop_reason == "converged"
+    test = np.flatnonzero(matrix.part == "test")
+    true = matrix.adata.layers["true_mean"][test]
+    null = matrix.size_factor[test, None] * matrix.gene_share * matrix.reference_size
+    mean = predict_hidden(model, matrix, test, device="cpu").mean
+
+    def error(m):
+        return np.sqrt(np.square(np.log(m / true)).mean())
+
+    assert error(mean) < 0.6 * error(null)
+    log_theta = model.gene_heads["log_inverse_dispersion"].detach().numpy()
+    expressed = true.mean(axis=0) > 1
+    gap = log_theta - np.log(matrix.adata.var["true_inverse_dispersion"].to_numpy())
+    assert abs(np.median(gap[expressed])) < 0.35

@@ -1,0 +1,113 @@
+"""Scoring end to end on small data: what is written, what is missing, and the order of controls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import SETTINGS, prepared
+
+from countae import metrics
+from countae.errors import ScoreError
+from countae.fit import fit
+from countae.score import score_baseline, score_network
+
+
+@pytest.fixture(scope="module")
+def oracle(small_nb):
+    return score_baseline("oracle", small_nb, wanted=[])
+
+
+@pytest.fixture(scope="module")
+def null(small_nb):
+    return score_baseline("gene_mean", small_nb, wanted=[])
+
+
+def summary(scores, metric, noise):
+    table = scores.table.query("metric == @metric and noise == @noise and level == 'dataset'")
+    return table["value"].item()
+
+
+def test_every_metric_is_there_for_the_oracle(oracle, small_nb):
+    found = oracle.table.query("noise == 'native'")["metric"].unique()
+    assert set(found) == set(metrics.names())
+    per_gene = oracle.table.query("noise == 'native' and level == 'gene' and metric == 'log_score'")
+    assert per_gene["id"].tolist() == small_nb.gene_id.tolist()
+
+
+def test_the_truth_beats_the_null_and_its_spread_is_right(oracle, null):
+    for metric in ("log_score", "ranked_probability_score", "brier_zero"):
+        assert summary(oracle, metric, "native") < summary(null, metric, "nb")
+    assert summary(null, "log_score", "nb") < summary(null, "log_score", "poisson")
+    # 30 test cells × 40 genes: four standard errors of a 90 % coverage are 0.035
+    assert summary(oracle, "coverage_90", "native") == pytest.approx(0.9, abs=0.035)
+
+
+def test_cells_and_genes_and_entries_tell_the_same_mean(oracle):
+    of_cells = oracle.cells.query("noise == 'native' and metric == 'log_score'")["value"].mean()
+    assert of_cells == pytest.approx(summary(oracle, "log_score", "native"), rel=1e-9)
+    assert oracle.entries["native"].mean() == pytest.approx(of_cells, rel=1e-5)
+    assert set(oracle.entries) == {"native", "nb", "poisson", "zinb"}
+
+
+def test_the_null_has_no_distribution_of_its_own(null):
+    assert set(null.table["noise"]) == {"nb", "poisson", "zinb"}
+
+
+def test_only_what_is_wanted_is_computed_besides_what_the_verdict_needs(small_nb):
+    scores = score_baseline("gene_mean", small_nb, wanted=["pearson_variance"])
+    assert set(scores.table["metric"]) == {
+        "pearson_variance", "log_score", "ranked_probability_score", "brier_zero",
+        "dispersion_standard_error",
+    }  # fmt: skip
+
+
+def test_metrics_of_the_truth_are_left_out_without_one(small_nb):
+    adata = small_nb.adata.copy()
+    del adata.uns["truth"]
+    blind = type(small_nb)(adata, "real")
+    scores = score_baseline("gene_mean", blind, wanted=[])
+    assert not {"mean_log_error", "dispersion_log_error"} & set(scores.table["metric"])
+    with pytest.raises(ScoreError, match="oracle needs simulated data"):
+        score_baseline("oracle", blind, wanted=[])
+
+
+def test_scores_do_not_depend_on_the_blocks_of_genes(small_nb, oracle, monkeypatch):
+    monkeypatch.setattr("countae.score.GENE_BLOCK", 7)
+    again = score_baseline("oracle", small_nb, wanted=["log_score", "ranked_probability_score"])
+    for metric in ("log_score", "ranked_probability_score"):
+        assert summary(again, metric, "native") == pytest.approx(summary(oracle, metric, "native"))
+
+
+def test_files_hold_what_was_computed(oracle, tmp_path):
+    paths = [tmp_path / name for name in ("scores.parquet", "cells.parquet", "entries.npz")]
+    oracle.save(*paths)
+    pd.testing.assert_frame_equal(pd.read_parquet(paths[0]), oracle.table)
+    with np.load(paths[2]) as file:
+        np.testing.assert_array_equal(file["native"], oracle.entries["native"])
+
+
+def test_reads_with_huge_counts_are_scored(real_data):
+    """Full-length reads: counts of tens of thousands, every score finite."""
+    path = str(real_data / "neural_c1_smarter_reads.h5ad")
+    matrix, triage = prepared(path)
+    matrix = matrix.subset(slice(None), np.argsort(-matrix.gene_share)[:60])
+    assert triage["raw"]["largest_count"] > 10_000
+    scores = score_baseline("gene_mean", matrix, wanted=["log_score", "ranked_probability_score"])
+    assert np.isfinite(scores.cells["value"]).all()
+
+
+def test_a_metric_out_of_its_bounds_is_a_defect(small_nb, monkeypatch):
+    wrong = metrics.Metric(
+        "log_score", lambda *, log_prob: log_prob, "lower", "nats", (0.0, np.inf), "entry", "mean"
+    )
+    monkeypatch.setitem(metrics.registry._members, "log_score", wrong)
+    with pytest.raises(ScoreError, match="log_score must lie in"):
+        score_baseline("gene_mean", small_nb, wanted=["log_score"])
+
+
+def test_scoring_a_network_gives_all_columns(small_nb):
+    training = SETTINGS["training"] | {"max_epochs": 2}
+    network, _ = fit(small_nb, "nb", seed=0, network=SETTINGS["network"], training=training)
+    scores = score_network(network, small_nb, wanted=["log_score"])
+    assert set(scores.entries) == {"native", "nb", "poisson", "zinb"}
