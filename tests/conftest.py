@@ -27,6 +27,16 @@ def prepared(source: str, *, cells: int = 150, genes: int = 40, **row: str):
     )
 
 
+def pytest_collection_modifyitems(items):
+    """Skip what needs a GPU where there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
 @pytest.fixture(scope="session")
 def small_nb():
     """150 × 40 negative binomial counts with split and folds."""

@@ -116,16 +116,22 @@ Protocol = Annotated[str, _row_option("protocol")]
 Genes = Annotated[str, _row_option("genes")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"countae {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def main_options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print the version and stop.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Options before the verb."""
-    if version:
-        typer.echo(f"countae {__version__}")
-        raise typer.Exit
 
 
 @app.command("list")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -135,6 +136,12 @@ def read_datasets(path: str | Path) -> dict[str, dict[str, str]]:
             )
         datasets[given["id"]] = _filled(given, schema("datasets"))
     return datasets
+
+
+def gpus_per_fit(device: str) -> int:
+    """1 where a fit should be given a GPU: it is asked for, or ``auto`` and this machine has one."""
+    here = shutil.which("nvidia-smi") is not None and Path("/dev/nvidia0").exists()
+    return int(device == "cuda" or (device == "auto" and here))
 
 
 def existing_file(path: str | Path, what: str) -> Path:

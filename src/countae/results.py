@@ -32,7 +32,8 @@ class Results:
         import pandas as pd
 
         seeds = self.seeds if seeds is None else seeds
-        tables = [pd.read_parquet(self.path(likelihood, seed) / "cells.parquet") for seed in seeds]
+        paths = [self.existing(likelihood, seed, "cells.parquet") for seed in seeds]
+        tables = [pd.read_parquet(path) for path in paths]
         found: dict[tuple, list[np.ndarray]] = {}
         for table in tables:
             if not table["id"].equals(tables[0]["id"]):
@@ -49,7 +50,7 @@ class Results:
         """Log scores averaged over seeds, (cell, gene), and over cells, (seed, gene)."""
         total, per_seed = 0.0, []
         for seed in self.seeds if likelihood != NULL else [0]:
-            with np.load(self.path(likelihood, seed) / "entries.npz") as file:
+            with np.load(self.existing(likelihood, seed, "entries.npz")) as file:
                 score = file[noise].astype(np.float64)
             total = total + score
             per_seed.append(score.mean(axis=0))
@@ -61,7 +62,7 @@ class Results:
 
         columns = ["noise", "metric", "level", "id", "value"]
         tables = [
-            pd.read_parquet(self.path(likelihood, seed) / "scores.parquet", columns=columns)
+            pd.read_parquet(self.existing(likelihood, seed, "scores.parquet"), columns=columns)
             for seed in self.seeds
         ]
         table = pd.concat(tables).query(
@@ -79,12 +80,19 @@ class Results:
         """Content of every fit.json by likelihood, those of the A/A arm included."""
         return {
             name: [
-                read_json(self.path(name, seed) / "fit.json")
+                read_json(self.existing(name, seed, "fit.json"))
                 for seed in self.seeds + (self.control_seeds if name == self.control else [])
             ]
             for name in self.likelihoods
         }
 
-    def path(self, likelihood: str, seed: int) -> Path:
-        """Folder of one fit, or of a baseline."""
-        return self.folder / likelihood / f"seed{seed}"
+    def existing(self, likelihood: str, seed: int, file: str) -> Path:
+        """A file of one fit or baseline; ScoreError when the step that makes it has not run."""
+        path = self.folder / likelihood / f"seed{seed}" / file
+        if not path.is_file():
+            raise ScoreError(
+                f"{path}: is needed for the verdict, but is not there. Fix: run `countae "
+                f"{'fit' if file == 'fit.json' else 'score'}` for {likelihood} and seed {seed}, or "
+                "the whole workflow."
+            )
+        return path

@@ -61,7 +61,8 @@ class Verdict:
 
     ``difference`` and ``interval`` compare the best loss with ``against``, the next best, in the
     axis' unit per entry; above 0 the best is better. ``contenders`` are the losses that are not
-    beaten, ``recommended`` the simplest of those within one standard error of the best.
+    beaten, ``recommended`` the simplest of those that are equivalent to the best or within one
+    standard error of it.
     """
 
     outcome: str
@@ -180,7 +181,11 @@ def compare_on(
     of_best = {pair["worse"]: pair for pair in pairs if pair["better"] == best}
     standing = [pair for pair in of_best.values() if pair["decision"] != "better"]
     contenders = [best, *(pair["worse"] for pair in standing)]
-    near = [pair["worse"] for pair in standing if pair["difference"] <= pair["standard_error"]]
+    near = [
+        pair["worse"]
+        for pair in standing
+        if pair["decision"] == "equivalent" or pair["difference"] <= pair["standard_error"]
+    ]
     same = all(pair["decision"] == "equivalent" for pair in standing)
     outcome = "tie" if same else "undecided"
     if not standing:

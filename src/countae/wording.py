@@ -29,7 +29,7 @@ def axis_reason(verdict: Verdict, blocked: list[str]) -> str:
     if verdict.outcome == "tie":
         return (
             f"{verdict.best} is {gap}; {others} cannot be told from it for any practical purpose. "
-            f"The simplest of those within one standard error is {verdict.recommended}."
+            f"The simplest of them is {verdict.recommended}."
         )
     return (
         f"{verdict.best} is {gap}; whether {others} "

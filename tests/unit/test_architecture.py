@@ -107,7 +107,8 @@ def test_help_loads_no_heavy_library():
         "import sys; sys.argv = ['countae', '--help']\n"
         "from countae.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'scanpy', 'anndata', 'pandas', 'scipy', 'snakemake'} & set(sys.modules)\n"
+        "heavy = {'torch', 'scanpy', 'anndata', 'pandas', 'scipy', 'snakemake'}\n"
+        "heavy &= set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

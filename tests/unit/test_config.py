@@ -98,6 +98,16 @@ def test_a_row_gets_the_defaults_of_its_empty_cells(tmp_path):
     assert row["layer"] == ""
 
 
+def test_a_gpu_is_asked_for_where_there_is_one_or_it_is_wanted(monkeypatch):
+    assert config.gpus_per_fit("cuda") == 1
+    assert config.gpus_per_fit("cpu") == 0
+    monkeypatch.setattr(config.shutil, "which", lambda name: None)
+    assert config.gpus_per_fit("auto") == 0
+    monkeypatch.setattr(config.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(Path, "exists", lambda path: True)
+    assert config.gpus_per_fit("auto") == 1
+
+
 def test_the_shipped_configurations_are_valid():
     chosen = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
     assert config.validated(chosen)["seeds"] == [0, 1, 2]

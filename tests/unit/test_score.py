@@ -1,4 +1,4 @@
-"""Scoring end to end on small data: what is written, what is missing, and the order of controls."""
+"""Scoring end to end on small data: what is written, what is missing, which control wins."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def summary(scores, metric, noise):
 def test_every_metric_is_there_for_the_oracle(oracle, small_nb):
     found = oracle.table.query("noise == 'native'")["metric"].unique()
     assert set(found) == set(metrics.names())
-    per_gene = oracle.table.query("noise == 'native' and level == 'gene' and metric == 'log_score'")
+    per_gene = oracle.table.query(
+        "noise == 'native' and level == 'gene' and metric == 'log_score'"
+    )
     assert per_gene["id"].tolist() == small_nb.gene_id.tolist()
 
 

@@ -1,7 +1,5 @@
 import os
 import shlex
-import shutil
-from pathlib import Path
 
 import countae
 from countae import config as contract
@@ -94,9 +92,3 @@ def metric_options():
 def scaled_memory(megabytes):
     """Memory that grows with each attempt."""
     return lambda wildcards, attempt: megabytes * attempt
-
-
-def gpus_for_fit(wildcards):
-    """1 where a fit should have a GPU: asked for, or `auto` and this machine has one."""
-    here = shutil.which("nvidia-smi") is not None and Path("/dev/nvidia0").exists()
-    return int(SETTINGS["device"] == "cuda" or (SETTINGS["device"] == "auto" and here))

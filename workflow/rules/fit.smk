@@ -14,7 +14,7 @@ rule fit:
     resources:
         mem_mb=scaled_memory(2000),
         runtime=120,
-        gpu=gpus_for_fit,
+        gpu=contract.gpus_per_fit(SETTINGS["device"]),
         device=SETTINGS["device"],
     params:
         settings=section_options("network", "training"),

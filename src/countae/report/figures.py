@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_GENES = 2_000  # points in a scatter plot; more only hide each other
-MOST_BINS = 24
-GENES_PER_BIN = 6
-MANY_MARKS = 3_000  # above, a canvas draws faster than SVG
+MOST_BINS = 20
+GENES_PER_BIN = 12
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ def noise_channels(data: Dataset, noises: list[str]) -> tuple[alt.Color, alt.Sha
     colour = alt.Scale(domain=names, range=colours)
     shape = alt.Scale(domain=names, range=cycle(SHAPES, len(names)))
     return (
-        alt.Color("noise:N", scale=colour, title="noise"),
-        alt.Shape("noise:N", scale=shape, title="noise"),
+        alt.Color("noise:N", scale=colour, title=None, **_legend(True)),
+        alt.Shape("noise:N", scale=shape, title=None, **_legend(True)),
     )
 
 
@@ -110,9 +110,19 @@ def _legend(wanted: bool) -> dict[str, Any]:
     return {"legend": alt.Legend(orient="top", symbolStrokeWidth=2) if wanted else None}
 
 
-def log_mean(title: str = "observed mean count of the gene (log scale)") -> alt.X:
+def log_axis(channel: type, name: str, found: Iterable[float], title: str | None) -> Any:
+    """A logarithmic axis with a line at each power of ten only."""
+    found = [value for value in found if value > 0]
+    low, high = min(found, default=0.1) / 1.25, max(found, default=1.0) * 1.25
+    powers = [10.0**k for k in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
+    axis = alt.Axis(values=powers, format="~g") if len(powers) > 1 else alt.Axis(tickCount=3)
+    scale = alt.Scale(type="log", domain=[low, high], nice=False)
+    return channel(f"{name}:Q", scale=scale, title=title, axis=axis)
+
+
+def log_mean(data: Dataset, title: str = "observed mean count of the gene (log scale)") -> alt.X:
     """Horizontal axis of the pictures against the mean."""
-    return alt.X("mean:Q", scale=alt.Scale(type="log"), title=title, axis=alt.Axis(tickCount=6))
+    return log_axis(alt.X, "mean", data.genes["mean"], title)
 
 
 def spread_evenly(table: pd.DataFrame) -> pd.DataFrame:
@@ -130,7 +140,8 @@ def curves(data: Dataset, metric: str) -> list[dict[str, Any]]:
     """
     table = data.points("native", metric, level="gene")
     genes = data.genes[data.genes["mean"] > 0].sort_values("mean", kind="stable")
-    bins = np.array_split(genes, min(MOST_BINS, max(1, len(genes) // GENES_PER_BIN)))
+    n_bins = min(MOST_BINS, max(1, len(genes) // GENES_PER_BIN))
+    bins = [genes.iloc[index] for index in np.array_split(np.arange(len(genes)), n_bins)]
     return [
         {
             "loss": short(loss),

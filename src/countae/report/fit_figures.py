@@ -57,9 +57,9 @@ def explained(data: Dataset) -> Figure | None:
             ),
         ),
         "How much of each gene's variation the expected counts explain",
-        "Dot: median gene; thick bar: middle half of the genes; thin bar: middle 80 %. At 0 a network "
-        "is no better than gene mean × library size; below 0 it is worse (values under −1 are drawn "
-        "at −1).",
+        "Dot: median gene; thick bar: middle half of the genes; thin bar: middle 80 %. At 0 a "
+        "network is no better than gene mean × library size; below 0 it is worse (values under "
+        "−1 are drawn at −1).",
         height=max(110, 34 * len(rows)),
     )
 
@@ -73,10 +73,10 @@ def zeros_against_mean(data: Dataset) -> Figure | None:
     return figure(
         chart,
         "Zeros against the mean, observed and expected",
-        f"Grey: observed in the test cells, one dot per gene{_shown(data)}. Lines: what each loss "
-        "expects (median over genes of similar mean). A line below the dots promises too few zeros. A "
-        "line on the dots does not prove zero inflation: a negative binomial with more spread makes "
-        "the same zeros.",
+        f"Grey: observed in the test cells, one dot per gene{_shown(data)}. Lines: what each "
+        "loss expects (median over genes of similar mean). A line below the dots promises too "
+        "few zeros. A line on the dots does not prove zero inflation: a negative binomial with "
+        "more spread makes the same zeros.",
         height=320,
     )
 
@@ -99,10 +99,11 @@ def variance_against_mean(data: Dataset) -> Figure | None:
     return figure(
         layered(chart, poisson),
         "Variance against the mean, observed and implied",
-        f"Grey: observed in the test cells, one dot per gene{_shown(data)}. Lines: variance that each "
-        "loss implies, that of its means included (median over genes of similar mean). Dotted: "
-        "variance = mean, pure counting noise at equal library sizes. A line below the dots is too "
-        "sure of itself; above them, it promises spread that is not there.",
+        f"Grey: observed in the test cells, one dot per gene{_shown(data)}. Lines: variance "
+        "that each loss implies, that of its means included (median over genes of similar "
+        "mean). Dotted: variance = mean, pure counting noise at equal library sizes. A line "
+        "below the dots is too sure of itself; above them, it promises spread that is not "
+        "there.",
         height=340,
     )
 
@@ -210,9 +211,9 @@ def reliability(data: Dataset) -> Figure | None:
             ),
         ),
         "Reliability of the predicted zeros",
-        "Of the entries to which a loss gives a zero with probability p, a share p should be zero: "
-        "the dashed diagonal. Above it, more zeros happened than were promised. Point at a dot for "
-        "the number of entries behind it.",
+        "Of the entries to which a loss gives a zero with probability p, a share p should be "
+        "zero: the dashed diagonal. Above it, more zeros happened than were promised. Point at "
+        "a dot for the number of entries behind it.",
         height=320,
     )
 

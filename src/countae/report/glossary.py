@@ -35,7 +35,7 @@ WORDS = {
     "quality of the means from that of the noise.",
     "gene mean, the null": "No network: each gene's average times the cell's library size. A "
     "network that does not beat it has learnt nothing useful.",
-    "oracle": "The distribution that simulated data were drawn from; nothing can be expected to beat it.",
+    "oracle": "The distribution that simulated data were drawn from; nothing should beat it.",
     "nats/entry": "Unit of the log score, per gene and cell. A difference of 0.01 means that the "
     "better loss gave the held-out counts a probability 1 % higher, on (geometric) average.",
     "held-out entry": "A count of a test cell, predicted while hidden from the network and from "
@@ -50,9 +50,9 @@ WORDS = {
     "Several seeds show how much chance there is in a fit.",
     "zero inflation": "Zeros beyond those that the negative binomial makes by itself. It is "
     "asserted only if three conditions hold; a ZINB network that wins is not enough.",
-    "mean and inverse dispersion": "The mean μ is the expected count. The inverse dispersion θ sets "
-    "the spread: variance μ + μ²/θ; a large θ is Poisson.",
-    "testable gene": "A gene with enough non-zero counts in the test cells to compare losses on it.",
+    "mean and inverse dispersion": "The mean μ is the expected count. The inverse dispersion θ "
+    "sets the spread: variance μ + μ²/θ; a large θ is Poisson.",
+    "testable gene": "A gene with enough non-zero test counts to compare losses on it.",
 }
 DOI = re.compile(r"doi:(\S+)")
 

@@ -42,8 +42,8 @@ def read_latents(path: Path, losses: list[str]) -> Latents:
 
     if not path.is_file():
         raise ScoreError(
-            f"{path}: the report takes the latent maps from this file, but it does not exist. Fix: "
-            "make it with `countae export`, or run the workflow for this data set again."
+            f"{path}: the report takes the latent maps from this file, but it does not exist. "
+            "Fix: make it with `countae export`, or run the workflow for this data set again."
         )
     with h5py.File(path) as file:
         if "uns/countae" not in file:

@@ -68,6 +68,12 @@ class Dataset:
         """Metrics that were computed, by name."""
         return sorted(self.scores["metric"].unique())
 
+    @property
+    def noises(self) -> list[str]:
+        """Noise columns, the own one (``native``) first."""
+        found = self.scores["noise"].unique().tolist()
+        return ["native"] * ("native" in found) + [name for name in found if name != "native"]
+
     def title(self, contestant: str) -> str:
         """Name of a loss or a baseline for people."""
         known = {NULL: "Gene mean (the null)", ORACLE: "Oracle (the simulator's truth)"}
@@ -116,8 +122,8 @@ def load(folder: Path) -> Dataset:
 
     if not folder.is_dir():
         raise ScoreError(
-            f"{folder}: must be the folder of one data set's results, but there is no such folder. "
-            "Fix: name the folders that the workflow wrote, such as results/pbmc68k."
+            f"{folder}: must be the folder of one data set's results, but there is no such "
+            "folder. Fix: name the folders that the workflow wrote, such as results/pbmc68k."
         )
     triage = read_json(_needed(folder / "triage.json"))
     verdict = read_json(_needed(folder / "verdict.json"))

@@ -14,6 +14,7 @@ COLOURS = (
 DASHES = ((1, 0), (6, 2), (2, 2), (8, 2, 2, 2), (4, 4), (1, 3), (10, 3), (3, 1))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 GREY = "#8A8A8A"
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def short(name: str) -> str:
@@ -35,8 +36,8 @@ def number(value: float | None, *, sign: bool = False) -> str:
         return "∞" if value > 0 else "−∞"
     size = abs(value)
     if value != 0 and size < 5e-5:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa} × 10^{int(exponent)}".replace("-", "−")
+        mantissa, exponent = f"{value:{'+' if sign else ''}.1e}".split("e")
+        return f"{mantissa} × 10{str(int(exponent)).translate(SUPERSCRIPT)}".replace("-", "−")
     decimals = 4 if size < 10 else 3 if size < 100 else 1 if size < 1000 else 0
     return f"{value:{'+' if sign else ''},.{decimals}f}".replace("-", "−")
 
@@ -48,7 +49,7 @@ def whole(value: float) -> str:
 
 def percent(value: float) -> str:
     """A share as a percentage, with a decimal only where it is small."""
-    return f"{100 * value:.1f} %" if 0 < value < 0.1 else f"{100 * value:.0f} %"
+    return f"{100 * value:.2g} %" if 0 < value < 0.1 else f"{100 * value:.0f} %"
 
 
 def rounded(value: Any) -> Any:

@@ -15,7 +15,7 @@ from countae.wording import listed
 
 STATISTICS = {
     "Paired differences with few seeds (Satterthwaite)": "10.2307/3002019",
-    "False discovery rate over genes (Benjamini and Hochberg)": "10.1111/j.2517-6161.1995.tb02031.x",
+    "False discovery rate (Benjamini and Hochberg)": "10.1111/j.2517-6161.1995.tb02031.x",
 }
 
 
@@ -43,13 +43,14 @@ def _data(data: Dataset) -> str:
         genes = f"{whole(kept['genes'])} genes were modelled."
     held = settings["split"]
     return (
-        f"{source_name(triage['source'])}: {whole(raw['cells'])} cells × {whole(raw['genes'])} genes. "
-        f"Kept were cells with at least {whole(quality['min_counts_per_cell'])} counts in "
+        f"{source_name(triage['source'])}: {whole(raw['cells'])} cells × {whole(raw['genes'])} "
+        f"genes. Kept were cells with at least {whole(quality['min_counts_per_cell'])} counts in "
         f"{whole(quality['min_genes_per_cell'])} genes and at most "
-        f"{percent(quality['max_mitochondrial_fraction'])} mitochondrial counts, and genes seen in at "
-        f"least {whole(quality['min_cells_per_gene'])} training cells. {genes} The cells were split into "
-        f"{whole(parts['train'])} for training, {whole(parts['validation'])} for early stopping and noise "
-        f"fits, and {whole(parts['test'])} that were only scored (split seed {held['split_seed']})."
+        f"{percent(quality['max_mitochondrial_fraction'])} mitochondrial counts, and genes seen "
+        f"in at least {whole(quality['min_cells_per_gene'])} training cells. {genes} The cells "
+        f"were split into {whole(parts['train'])} for training, {whole(parts['validation'])} for "
+        f"early stopping and noise fits, and {whole(parts['test'])} that were only scored (split "
+        f"seed {held['split_seed']})."
     )
 
 
@@ -58,25 +59,28 @@ def _networks(data: Dataset) -> str:
     network, training = record["network"], record["training"]
     folds = data.triage["settings"]["split"]["folds"]
     return (
-        f"Each loss trained the same autoencoder: encoder widths {plain(network['hidden'])}, mirrored in "
-        f"the decoder, a bottleneck of {network['latent']}, dropout {network['dropout']}. All had the same "
-        f"budget: AdamW with step size {training['learning_rate']} and weight decay "
-        f"{training['weight_decay']}, {whole(training['batch_size'])} cells per step, at most "
-        f"{whole(training['max_epochs'])} epochs, stopped after {training['patience']} epochs without "
-        f"progress on the validation cells, the best epoch kept. Each step hid a random 1/{folds} of the "
-        f"entries and learnt to predict exactly these. The seeds were {listed(_strings(data.seeds))}."
+        f"Each loss trained the same autoencoder: encoder widths {plain(network['hidden'])}, "
+        f"mirrored in the decoder, a bottleneck of {network['latent']}, dropout "
+        f"{network['dropout']}. All had the same budget: AdamW with step size "
+        f"{training['learning_rate']} and weight decay {training['weight_decay']}, "
+        f"{whole(training['batch_size'])} cells per step, at most "
+        f"{whole(training['max_epochs'])} epochs, stopped after {training['patience']} epochs "
+        "without progress on the validation cells, the best epoch kept. Each step hid a random "
+        f"1/{folds} of the entries and learnt to predict exactly these. The seeds were "
+        f"{listed(_strings(data.seeds))}."
     )
 
 
 def _scoring(data: Dataset) -> str:
     folds = data.triage["settings"]["split"]["folds"]
     return (
-        f"Each count of the test cells was predicted once, in {folds} folds, while it was hidden from the "
-        "network and from the cell's library size. Every loss was scored as a probability mass function "
-        "on 0, 1, 2 …; a squared error, which says nothing of its spread, got one per gene from hidden "
-        "validation entries. Around the means of every network, further noise distributions were fitted "
-        "gene by gene on training and validation cells with one recipe. The log score is primary; the "
-        "other measures say where a difference comes from."
+        f"Each count of the test cells was predicted once, in {folds} folds, while it was hidden "
+        "from the network and from the cell's library size. Every loss was scored as a "
+        "probability mass function on 0, 1, 2 …; a squared error, which says nothing of its "
+        "spread, got one per gene from hidden validation entries. Around the means of every "
+        "network, further noise distributions were fitted gene by gene on training and "
+        "validation cells with one recipe. The log score is primary; the other measures say "
+        "where a difference comes from."
     )
 
 
@@ -89,13 +93,14 @@ def _verdict(data: Dataset) -> str:
             f"{listed(_strings(control['seeds']))} and compared with itself."
         )
     return (
-        "Losses were compared by their difference on the same cells and seeds; its error adds the variance "
-        "over cells and over seeds, with Satterthwaite's degrees of freedom. Differences below "
-        f"{settings['equivalence']} nats per entry, or below {percent(settings['equivalence_share'])} of the "
-        "best loss' gain over the gene mean with NB noise, count as none. The error level is "
-        f"{percent(settings['level'])}, with Holm's correction over pairs of losses and Benjamini and "
-        "Hochberg's over genes; genes with fewer than "
-        f"{settings['min_nonzeros_per_gene']} non-zero test counts are not testable.{arm}"
+        "Losses were compared by their difference on the same cells and seeds; its error adds "
+        "the variance over cells and over seeds, with Satterthwaite's degrees of freedom. "
+        f"Differences below {settings['equivalence']} nats per entry, or below "
+        f"{percent(settings['equivalence_share'])} of the best loss' gain over the gene mean "
+        f"with NB noise, count as none. The error level is {percent(settings['level'])}, with "
+        "Holm's correction over pairs of losses and Benjamini and Hochberg's over genes; genes "
+        f"with fewer than {settings['min_nonzeros_per_gene']} non-zero test counts are not "
+        f"testable.{arm}"
     )
 
 
@@ -108,7 +113,11 @@ def references(data: Dataset) -> list[tuple[str, str, str]]:
     found = {
         f"{data.title(loss)}, loss": data.records[loss][0]["reference"] for loss in data.losses
     }
-    found |= {f"{entry.title}, measure": f"doi:{entry.doi}" for entry in entries(data.metrics) if entry.doi}
+    found |= {
+        f"{entry.title}, measure": f"doi:{entry.doi}"
+        for entry in entries(data.metrics)
+        if entry.doi
+    }
     found |= {what: f"doi:{doi}" for what, doi in STATISTICS.items()}
     return [(what, *_identifier(text)) for what, text in found.items() if text]
 
@@ -153,67 +162,71 @@ def source_name(source: str) -> str:
     return source if source.startswith(("builtin:", "simulate:")) else PurePath(source).name
 
 
-def commands(data: Dataset, folder: str) -> str:
+def commands(data: Dataset) -> str:
     """The verbs that make these results again, for a shell."""
-    quoted = shlex.quote
-    here, row, settings = f"results/{folder}", data.triage["row"], data.triage["settings"]
-    root, record = quoted(here), data.records[data.losses[0]][0]
-    control, losses = data.verdict["control"], " ".join(map(quoted, data.losses))
-    fit = f"{root}/$loss/seed$seed"
-    sections = [settings["quality"], settings["genes"], settings["split"]]
-    if row["source"].startswith("simulate:"):
-        sections.insert(0, settings["simulate"])
-    of_row = {key: value for key, value in row.items() if value and key != "source"}
-    if of_row.get("genes", "").isdigit() is False and of_row.get("genes") != "all":
-        of_row["genes"] = source_name(of_row.get("genes", "all"))
-    one_fit = (
-        f"  countae fit {root}/counts.h5ad {fit}/model.safetensors --record {fit}/fit.json "
-        f"--likelihood $loss --seed $seed {_options(record['network'], record['training'])} "
-        f"--threads {record['threads']} --device {quoted(record['device'])}\n"
-        f"  countae score {root}/counts.h5ad {fit}/scores.parquet --cells {fit}/cells.parquet "
-        f"--entries {fit}/entries.npz --model {fit}/model.safetensors"
-    )
-    lines = [
-        f"countae prepare {quoted(source_name(row['source']))} {root}/counts.h5ad "
-        f"--triage {root}/triage.json {_options(of_row, *sections)}",
-        f"for loss in {losses}; do for seed in {_spaced(data.seeds)}; do\n{one_fit}\ndone; done",
-    ]
+    root, control = shlex.quote(f"results/{data.name}"), data.verdict["control"]
+    lines = [_prepare(data, root), _fits(data, root, data.losses, data.seeds)]
     if control["seeds"]:
-        lines.append(
-            f"# the A/A control\nloss={quoted(control['likelihood'])}; for seed in "
-            f"{_spaced(control['seeds'])}; do\n{one_fit}\ndone"
-        )
-    lines += [
-        f"countae score {root}/counts.h5ad {root}/{quoted(name)}/seed0/scores.parquet "
-        f"--cells {root}/{quoted(name)}/seed0/cells.parquet "
-        f"--entries {root}/{quoted(name)}/seed0/entries.npz --baseline {quoted(name)}"
-        for name in data.baselines
-    ]
-    joined = quoted(",".join(data.losses))
-    more = f" --control-seeds {_commas(control['seeds'])}" if control["seeds"] else ""
+        arm = _fits(data, root, [control["likelihood"]], control["seeds"])
+        lines.append(f"# the A/A control\n{arm}")
+    for name in map(shlex.quote, data.baselines):
+        of_it = f"{root}/{name}/seed0"
+        lines.append(f"{_score(root, of_it)} --baseline {name}")
+    joined = shlex.quote(_commas(data.losses))
+    arm = f" --control-seeds {_commas(control['seeds'])}" if control["seeds"] else ""
     lines += [
         f"countae verdict {root} {root}/verdict.json --genes {root}/verdict_genes.parquet "
-        f"--likelihoods {joined} --seeds {_commas(data.seeds)}{more} "
+        f"--likelihoods {joined} --seeds {_commas(data.seeds)}{arm} "
         f"{_options(data.verdict['settings'])}",
-        f"countae export {root} {quoted(f'{here}/{folder}.h5ad')} --likelihoods {joined} "
+        f"countae export {root} {root}/{shlex.quote(data.name)}.h5ad --likelihoods {joined} "
         f"--seed {data.seeds[0]}",
         f"countae report {root} --output results/report.html",
     ]
     return "\n\n".join(lines)
 
 
+def _prepare(data: Dataset, root: str) -> str:
+    row, settings = data.triage["row"], data.triage["settings"]
+    of_row = {key: value for key, value in row.items() if value and key != "source"}
+    if "genes" in of_row:
+        of_row["genes"] = source_name(of_row["genes"])
+    sections = [settings["quality"], settings["genes"], settings["split"]]
+    if row["source"].startswith("simulate:"):
+        sections.insert(0, settings["simulate"])
+    return (
+        f"countae prepare {shlex.quote(source_name(row['source']))} {root}/counts.h5ad "
+        f"--triage {root}/triage.json {_options(of_row, *sections)}"
+    )
+
+
+def _fits(data: Dataset, root: str, losses: list[str], seeds: list[int]) -> str:
+    """A loop that fits and scores each loss with each seed."""
+    record, folder = data.records[losses[0]][0], f"{root}/$loss/seed$seed"
+    return (
+        f"for loss in {' '.join(map(shlex.quote, losses))}; do "
+        f"for seed in {' '.join(map(str, seeds))}; do\n"
+        f"  countae fit {root}/counts.h5ad {folder}/model.safetensors --record {folder}/fit.json "
+        f"--likelihood $loss --seed $seed {_options(record['network'], record['training'])} "
+        f"--threads {record['threads']} --device {shlex.quote(record['device'])}\n"
+        f"  {_score(root, folder)} --model {folder}/model.safetensors\ndone; done"
+    )
+
+
+def _score(root: str, folder: str) -> str:
+    return (
+        f"countae score {root}/counts.h5ad {folder}/scores.parquet --cells {folder}/cells.parquet "
+        f"--entries {folder}/entries.npz"
+    )
+
+
 def _options(*sections: dict[str, Any]) -> str:
     """Settings as options of the command line."""
-    pairs = [(key, value) for section in sections for key, value in section.items()]
-    return " ".join(
-        f"--{key.replace('_', '-')} {shlex.quote(_commas(value) if isinstance(value, list) else str(value))}"
-        for key, value in pairs
-    )
+    words = []
+    for key, value in (pair for section in sections for pair in section.items()):
+        text = _commas(value) if isinstance(value, list) else str(value)
+        words += [f"--{key.replace('_', '-')}", shlex.quote(text)]
+    return " ".join(words)
 
 
 def _commas(values: list[Any]) -> str:
     return ",".join(map(str, values))
-
-
-def _spaced(values: list[Any]) -> str:
-    return " ".join(map(str, values))

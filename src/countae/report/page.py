@@ -29,8 +29,10 @@ HERE = Path(__file__).parent
 LARGEST_PAGE = 8_000_000  # bytes; above, browsers and mail get slow
 MANY_GENES = 10_000  # tables above are compressed
 LONG_DATA = 40  # rows from which a figure's data are stored by column
-OVERDISPERSION = ["pearson_variance", "variance_log_ratio", "coverage_50", "coverage_90", "coverage_95",
-                  "pit_total_variation"]  # fmt: skip
+SPREAD = [
+    "pearson_variance", "variance_log_ratio", "coverage_50", "coverage_90", "coverage_95",
+    "pit_total_variation",
+]  # fmt: skip
 
 
 @dataclass
@@ -89,10 +91,10 @@ def render(datasets: list[Dataset], *, title: str) -> str:
     size = len(html.encode())
     if size > LARGEST_PAGE:
         raise ScoreError(
-            f"The report would have {size / 1e6:.1f} MB, but at most {LARGEST_PAGE / 1e6:.0f} MB open well in "
-            f"a browser. It holds {len(datasets)} data sets with "
-            f"{sum(len(data.genes) for data in datasets):,} genes in all. Fix: write one report per data "
-            "set, or model fewer genes."
+            f"The report would have {size / 1e6:.1f} MB, but at most {LARGEST_PAGE / 1e6:.0f} MB "
+            f"open well in a browser. It holds {len(datasets)} data sets with "
+            f"{sum(len(data.genes) for data in datasets):,} genes in all. Fix: write one report "
+            "per data set, or model fewer genes."
         )
     return html
 
@@ -104,7 +106,8 @@ def _check_names(datasets: list[Dataset]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ScoreError(
-                f"The data set {name!r} was given {names.count(name)} times. Fix: name each folder once."
+                f"The data set {name!r} was given {names.count(name)} times. Fix: name each "
+                "folder once."
             )
 
 
@@ -172,10 +175,12 @@ def _fidelity(data: Dataset, page: Page) -> dict[str, Any]:
         "zeros_curve": page.add(fit_figures.zeros_against_mean(data)),
         "zero_errors": page.add_all(fit_figures.zero_errors(data)),
         "reliability": page.add(fit_figures.reliability(data)),
-        "spread_table": tables.by_loss(data, OVERDISPERSION, "How good the predicted spread is"),
+        "spread_table": tables.by_loss(data, SPREAD, "How good the predicted spread is"),
         "variance_curve": page.add(fit_figures.variance_against_mean(data)),
         "pit": page.add_all(fit_figures.pit_histograms(data)),
-        "theta_table": tables.by_loss(data, known, "Inverse dispersion, NB noise refitted", noise="nb"),
+        "theta_table": tables.by_loss(
+            data, known, "Inverse dispersion, NB noise refitted", noise="nb"
+        ),
     }
 
 

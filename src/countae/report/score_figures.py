@@ -16,7 +16,7 @@ from countae.report.figures import (
     values,
 )
 from countae.report.load import NULL, ORACLE, Dataset
-from countae.report.look import number, short
+from countae.report.look import noise_title, number, short
 
 MOST_GENES_SHOWN = 20
 TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -24,19 +24,17 @@ TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 def score_dots(data: Dataset) -> Figure | None:
     """Log score of each loss with each noise, with the controls as lines."""
-    noises = noise_columns(data)
+    noises = data.noises
     rows = []
     for loss in data.losses:
         for noise in noises:
             value, spread = data.summary(loss, noise, "log_score")
             if math.isfinite(value):
-                rows.append({"loss": short(loss), "noise": noise, "score": value}
-                            | {"low": value - (spread or 0), "high": value + (spread or 0)})  # fmt: skip
+                ends = {"low": value - (spread or 0), "high": value + (spread or 0)}
+                row = {"loss": short(loss), "noise": noise_title(noise), "score": value}
+                rows.append(row | ends)
     if not rows:
         return None
-    from countae.report.look import noise_title
-
-    rows = [row | {"noise": noise_title(row["noise"])} for row in rows]
     colour, shape = noise_channels(data, noises)
     y = alt.Y("loss:N", sort=[short(n) for n in data.losses], title=None)
     offset = alt.YOffset("noise:N", sort=[noise_title(n) for n in noises])
@@ -66,12 +64,6 @@ def score_dots(data: Dataset) -> Figure | None:
         caption + _control_words(data),
         height=max(160, 14 * len(noises) * len(data.losses)),
     )
-
-
-def noise_columns(data: Dataset) -> list[str]:
-    """Noise columns, the own one first."""
-    found = data.scores["noise"].unique().tolist()
-    return ["native"] * ("native" in found) + [noise for noise in found if noise != "native"]
 
 
 def _controls(data: Dataset) -> list[dict[str, object]]:
@@ -153,9 +145,10 @@ def forest(data: Dataset) -> Figure | None:
     return figure(
         layered(zone, zero, bars, dots),
         f"Every loss against the best one, {short(axis['best'])}",
-        f"Paired difference on the same cells and seeds, with its {1 - level:.0%} interval. The grey "
-        "band holds differences too small to matter: a bar inside it is a practical tie, a bar right "
-        "of it a defeat, anything else is undecided. The scale is logarithmic outside the band.",
+        f"Paired difference on the same cells and seeds, with its {1 - level:.0%} interval. The "
+        "grey band holds differences too small to matter: a bar inside it is a practical tie, "
+        "a bar right of it a defeat, anything else is undecided. The scale is logarithmic "
+        "outside the band.",
         height=max(90, 38 * len(rows)),
     )
 
@@ -189,8 +182,8 @@ def gene_gaps(data: Dataset) -> Figure | None:
     return figure(
         chart,
         f"The {len(top)} testable genes on which the losses differ most",
-        "The best loss of each gene is at 0; the further right, the worse a loss describes that "
-        "gene's held-out counts. Look these genes up in the table below before you trust a model of "
-        "them.",
+        "The best loss of each gene is at 0; the further right, the worse a loss describes "
+        "that gene's held-out counts. Look these genes up in the table below before you trust "
+        "a model of them.",
         height=18 * len(top) + 10,
     )

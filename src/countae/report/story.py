@@ -1,19 +1,20 @@
-"""The verdict for readers: a card per axis, zero inflation, gene classes, when not to believe it."""
+"""The verdict for readers: axes, zero inflation, gene classes, when not to believe it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from countae.report.look import colour_of, number, percent, short, whole
 from countae.report.load import Dataset
+from countae.report.look import colour_of, number, percent, short, whole
 from countae.report.tables import convergence, outcome_word
 from countae.verdict import FEWEST_SEEDS, WORST_AA_ERROR
 from countae.wording import listed
 
 AXIS_TITLES = {"overall": "Overall", "mean": "Means", "zeros": "Zeros", "dispersion": "Spread"}
 CONDITIONS = {
-    "same_means": "Around the same means, ZINB noise predicts held-out counts better than NB noise",
+    "same_means": "Around the same means, ZINB noise predicts held-out counts better than "
+    "NB noise",
     "significant_genes_exceed_bootstrap": "More genes look zero-inflated than in data simulated "
     "from the fitted NB",
     "network_gap_exceeds_bootstrap": "The lead of the ZINB network exceeds its lead on such "
@@ -21,10 +22,10 @@ CONDITIONS = {
 }
 ADVICE = {
     "winner": "Use it, and look up the genes that matter to you in the table of genes.",
-    "tie": "The losses in the tie describe these counts equally well: take the simplest, and do not "
-    "read anything into which one leads.",
-    "undecided": "More cells or more seeds may decide. Until then take the recommended loss, and do "
-    "not report one as better.",
+    "tie": "The losses in the tie describe these counts equally well: take the simplest, and "
+    "do not read anything into which one leads.",
+    "undecided": "More cells or more seeds may decide. Until then take the recommended loss, and "
+    "do not report one as better.",
     "abstain": "Do not choose a loss from these numbers. Do first what the reason asks for.",
 }
 CLASS_TITLES = {
@@ -166,33 +167,36 @@ def limits(data: Dataset) -> list[str]:
     verdict, seeds = data.verdict, len(data.seeds)
     tally = verdict["genes"]
     said = [
-        f"It rests on {whole(verdict['n_test_cells'])} test cells, {whole(verdict['n_genes'])} genes and "
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'} per loss"
+        f"It rests on {whole(verdict['n_test_cells'])} test cells, {whole(verdict['n_genes'])} "
+        f"genes and {seeds} {'seed' if seeds == 1 else 'seeds'} per loss"
         + (f"; fewer than {FEWEST_SEEDS} seeds give no verdict." if seeds < FEWEST_SEEDS else "."),
-        "One random split of the cells was used. Intervals cover the chance between cells and between "
-        "fits, not what another split, donor or experiment would change.",
-        "All losses had one network and one training budget. The verdict is about the losses in this "
-        "network, not about the best network for each loss.",
+        "One random split of the cells was used. Intervals cover the chance between cells and "
+        "between fits, not what another split, donor or experiment would change.",
+        "All losses had one network and one training budget. The verdict is about the losses "
+        "in this network, not about the best network for each loss.",
         _aa(data),
     ]
     if tally.get("not_testable"):
         said.append(
-            f"{whole(tally['not_testable'])} of {whole(sum(tally.values()))} genes have too few non-zero "
-            "test counts to say anything about them one by one."
+            f"{whole(tally['not_testable'])} of {whole(sum(tally.values()))} genes have too few "
+            "non-zero test counts to say anything about them one by one."
         )
     if not_converged := convergence(data):
         said.append(
-            f"{len(not_converged)} fits did not converge (see Training); their losses may be judged too "
-            "harshly."
+            f"{len(not_converged)} fits did not converge (see Training); their losses may be "
+            "judged too harshly."
         )
     return said
 
 
 def _aa(data: Dataset) -> str:
     errors = [axis["aa_error"] for axis in data.verdict["axes"].values()]
-    known, name = [error for error in errors if error is not None], short(data.verdict["control"]["likelihood"])
+    known, name = (
+        [error for error in errors if error is not None],
+        short(data.verdict["control"]["likelihood"]),
+    )
     if not known:
-        return "The A/A control was not run, so it is not known how often chance looks like a difference."
+        return "There was no A/A control: how often chance looks like a difference is not known."
     worst = max(known)
     advice = (
         "do not trust small differences, and run more seeds."

@@ -10,7 +10,6 @@ from typing import Any
 from countae.report.glossary import direction, metric_title
 from countae.report.load import NULL, ORACLE, Dataset
 from countae.report.look import noise_title, number, short, whole
-from countae.report.score_figures import noise_columns
 
 LEADERBOARD = (
     "log_score", "ranked_probability_score", "brier_zero", "poisson_deviance_explained",
@@ -40,6 +39,14 @@ class Column:
     mark: str = ""
 
 
+COST = (
+    Column("Loss", numeric=False), Column("Fits"), Column("Seconds", "per fit"),
+    Column("Epochs", "mean"), Column("Kept", "best epoch"),
+    Column("Peak memory", "MB, whole process"), Column("Parameters", "of the network"),
+    Column("Device", "and threads", numeric=False),
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Table:
     """A table with a name for screen readers; each row is a list of cells and a class."""
@@ -57,7 +64,7 @@ def leaderboard(data: Dataset) -> Table:
     columns += [_metric_column(name) for name in metrics] + [Column("Seeds")]
     rows = []
     for contestant in [*data.losses, *data.baselines]:
-        for noise in noise_columns(data):
+        for noise in data.noises:
             cells = [_score_cell(data, contestant, noise, name) for name in metrics]
             if all(cell.value is None for cell in cells):
                 continue
@@ -105,7 +112,7 @@ def _score_cell(data: Dataset, contestant: str, noise: str, metric: str) -> Cell
 
 def factorial(data: Dataset) -> Table | None:
     """Log score of each loss (rows) with each noise (columns), shaded from best to worst."""
-    noises = noise_columns(data)
+    noises = data.noises
     scores = {
         (name, noise): data.summary(name, noise, "log_score")[0]
         for name in [*data.losses, *data.baselines]
@@ -135,7 +142,9 @@ def _shaded(value: float, low: float, high: float) -> Cell:
     return Cell(number(value), value, shade=round(45 * share))
 
 
-def by_loss(data: Dataset, metrics: list[str], label: str, *, noise: str = "native") -> Table | None:
+def by_loss(
+    data: Dataset, metrics: list[str], label: str, *, noise: str = "native"
+) -> Table | None:
     """Metrics (columns) of each loss' distribution, and of the controls."""
     metrics = [name for name in metrics if name in data.metrics]
     rows = []
@@ -157,8 +166,6 @@ def by_loss(data: Dataset, metrics: list[str], label: str, *, noise: str = "nati
 
 def cost(data: Dataset) -> Table:
     """What each loss took: time, epochs, memory, parameters, device."""
-    labels = [("Loss", ""), ("Fits", ""), ("Seconds", "per fit"), ("Epochs", "mean"), ("Kept", "best epoch"),
-              ("Peak memory", "MB, whole process"), ("Parameters", "of the network"), ("Device", "and threads")]  # fmt: skip
     rows = []
     for loss in data.losses:
         records = data.compared(loss)
@@ -176,10 +183,7 @@ def cost(data: Dataset) -> Table:
             Cell("; ".join(places)),
         ]  # fmt: skip
         rows.append((cells, ""))
-    columns = [
-        Column(label, note, numeric=label not in ("Loss", "Device")) for label, note in labels
-    ]
-    return Table("Cost of each loss", columns, rows)
+    return Table("Cost of each loss", list(COST), rows)
 
 
 def convergence(data: Dataset) -> list[str]:
@@ -196,10 +200,10 @@ def convergence(data: Dataset) -> list[str]:
 def triage(data: Dataset) -> Table:
     """What the matrix is, raw and as it was modelled."""
     raw, modelled = data.triage["raw"], data.triage["modelled"]
-    rows = [
-        ([Cell(key.replace("_", " "), mark="name"), Cell(plain(raw[key])), Cell(plain(modelled.get(key)))], "")
-        for key in raw
-    ]  # fmt: skip
+    rows = []
+    for key in raw:
+        texts = plain(raw[key]), plain(modelled.get(key))
+        rows.append(([Cell(key.replace("_", " "), mark="name"), *map(Cell, texts)], ""))
     columns = [Column("", numeric=False), Column("as given"), Column("as modelled")]
     return Table("The count matrix", columns, rows)
 

@@ -1,0 +1,262 @@
+"use strict";
+// Figures, sortable tables and the table of genes. Data come from the two JSON scripts of the page.
+const read = (id) => JSON.parse(document.getElementById(id).textContent);
+const figures = read("figures");
+const geneData = read("genes");
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+const views = new Map();
+const MANY_MARKS = 3000;
+const PAGE = 25;
+
+// ---- figures ------------------------------------------------------------------------------
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function byRow(node) {
+  if (Array.isArray(node)) return node.map(byRow);
+  if (node === null || typeof node !== "object") return node;
+  if (node.columns && !Array.isArray(node.columns)) {
+    const names = Object.keys(node.columns);
+    const rows = node.columns[names[0]].map((_, k) =>
+      Object.fromEntries(names.map((name) => [name, node.columns[name][k]])));
+    return { values: rows };
+  }
+  return Object.fromEntries(Object.entries(node).map(([key, value]) => [key, byRow(value)]));
+}
+
+function marks(node) {
+  if (Array.isArray(node)) return node.reduce((sum, item) => sum + marks(item), 0);
+  if (node === null || typeof node !== "object") return 0;
+  if (Array.isArray(node.values) && typeof node.values[0] === "object") return node.values.length;
+  return Object.values(node).reduce((sum, item) => sum + marks(item), 0);
+}
+
+function config() {
+  const text = colour("--text"), soft = colour("--soft"), line = colour("--line");
+  const font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
+  return {
+    background: "transparent", font,
+    view: { stroke: null },
+    axis: {
+      labelColor: soft, titleColor: text, gridColor: line, domainColor: soft, tickColor: soft,
+      gridOpacity: 0.6, labelFontSize: 12, titleFontSize: 12.5, titleFontWeight: 500,
+      titlePadding: 8, labelOverlap: true, labelLimit: 160,
+    },
+    legend: {
+      labelColor: text, titleColor: soft, labelFontSize: 12.5, titleFontWeight: 400,
+      symbolSize: 90, columns: window.innerWidth < 600 ? 3 : 8, labelLimit: 220,
+    },
+    rule: { color: soft },
+  };
+}
+
+async function draw(element) {
+  if (views.has(element.id)) return;
+  views.set(element.id, null);
+  const spec = byRow(figures[element.id]);
+  const result = await window.vegaEmbed(element, spec, {
+    actions: false, defaultStyle: false, config: config(), tooltip: { theme: "custom" },
+    renderer: marks(spec) > MANY_MARKS ? "canvas" : "svg",
+  });
+  views.set(element.id, result);
+  element.style.minHeight = "0";
+}
+
+function erase() {
+  for (const result of views.values()) if (result) result.finalize();
+  views.clear();
+}
+
+// Figures in sight are drawn first, the others while the browser is idle: the page opens at once,
+// and printing finds every figure.
+function drawAll() {
+  const waiting = [...document.querySelectorAll(".plot")];
+  const near = new IntersectionObserver((entries) => {
+    for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
+  }, { rootMargin: "400px" });
+  waiting.forEach((element) => near.observe(element));
+  const idle = window.requestIdleCallback || ((task) => setTimeout(task, 30));
+  const next = async () => {
+    const element = waiting.shift();
+    if (!element) { document.documentElement.dataset.ready = "true"; return; }
+    await draw(element);
+    idle(next);
+  };
+  idle(next);
+}
+
+function save(content, name) {
+  const link = document.createElement("a");
+  link.href = typeof content === "string" ? content : URL.createObjectURL(content);
+  link.download = name;
+  link.click();
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-save]");
+  if (!button) return;
+  const result = views.get(button.dataset.figure);
+  if (!result) return;
+  const kind = button.dataset.save;
+  save(await result.view.toImageURL(kind, kind === "png" ? 2 : 1), `${button.dataset.figure}.${kind}`);
+});
+
+dark.addEventListener("change", () => { erase(); drawAll(); });
+
+// ---- tables in the page -------------------------------------------------------------------
+function compare(a, b) {
+  const missing = (value) => value === null || value === undefined || value === "";
+  if (missing(a) || missing(b)) return missing(a) - missing(b);
+  return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
+}
+
+// Values that are missing stay at the end in both directions.
+function ordered(items, key, descending) {
+  const missing = (value) => value === null || value === undefined || value === "";
+  return items.slice().sort((x, y) => {
+    const a = key(x), b = key(y), order = compare(a, b);
+    return descending && !missing(a) && !missing(b) ? -order : order;
+  });
+}
+
+function headButton(head, act) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "sort";
+  button.append(...head.childNodes);
+  head.append(button);
+  button.addEventListener("click", act);
+}
+
+function mark(heads, chosen, descending) {
+  heads.forEach((head) => head.removeAttribute("aria-sort"));
+  chosen.setAttribute("aria-sort", descending ? "descending" : "ascending");
+}
+
+function value(row, column) {
+  const text = row.cells[column].dataset.value;
+  if (text === undefined) return null;
+  return text !== "" && !Number.isNaN(Number(text)) ? Number(text) : text;
+}
+
+document.querySelectorAll("table.sortable").forEach((table) => {
+  const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
+  heads.forEach((head, column) => {
+    if (![...body.rows].some((row) => row.cells[column].dataset.value !== undefined)) return;
+    headButton(head, () => {
+      const descending = head.getAttribute("aria-sort") === "ascending";
+      body.append(...ordered([...body.rows], (row) => value(row, column), descending));
+      mark(heads, head, descending);
+    });
+  });
+});
+
+document.querySelectorAll(".show-refitted").forEach((box) => {
+  const board = document.getElementById(`${box.dataset.section}-board`);
+  const update = () => board.classList.toggle("only-own", !box.checked);
+  box.addEventListener("change", update);
+  update();
+});
+
+// ---- genes --------------------------------------------------------------------------------
+const LABELS = {
+  gene: "gene", class: "class", best: "best loss", difference: "difference",
+  standard_error: "standard error", delta: "δ", mean: "mean", variance: "variance",
+  zero_fraction: "zeros", nonzeros: "non-zeros", null_log_score: "log score gene mean",
+};
+const FIRST = ["gene", "class", "best", "difference", "standard_error", "delta", "mean", "variance", "zero_fraction", "nonzeros"];
+
+async function unpacked(table) {
+  if (table.columns) return table.columns;
+  const bytes = Uint8Array.from(atob(table.packed), (character) => character.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return JSON.parse(await new Response(stream).text());
+}
+
+function shown(item) {
+  if (item === null || item === undefined) return "–";
+  if (typeof item !== "number") return String(item).replaceAll("_", " ");
+  if (Number.isInteger(item)) return item.toLocaleString("en");
+  const size = Math.abs(item);
+  return item.toFixed(size < 10 ? 4 : size < 100 ? 3 : 1);
+}
+
+function csvField(item) {
+  const text = item === null || item === undefined ? "" : String(item);
+  // a spreadsheet must not take a gene's name for a formula
+  const safe = typeof item === "string" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+async function geneTable(place) {
+  const table = geneData[place.dataset.genes], columns = await unpacked(table);
+  const names = [...FIRST.filter((name) => name in columns), ...Object.keys(columns).filter((name) => !FIRST.includes(name))];
+  const every = Array.from({ length: table.n }, (_, k) => k);
+  const state = { column: "difference", descending: true, page: 0, rows: every };
+  const [search, choice] = [place.querySelector("input"), place.querySelector("select")];
+  const head = place.querySelector("thead").insertRow(), body = place.querySelector("tbody");
+  const [found, where] = [place.querySelector(".found"), place.querySelector(".pager span")];
+  const [previous, next] = [place.querySelector(".previous"), place.querySelector(".next")];
+  const numeric = (name) => columns[name].some((item) => typeof item === "number");
+
+  function cell(tag, text, name) {
+    const element = document.createElement(tag);
+    element.textContent = text;
+    if (numeric(name)) element.className = "number";
+    return element;
+  }
+  function page() {
+    const pages = Math.max(1, Math.ceil(state.rows.length / PAGE));
+    state.page = Math.min(state.page, pages - 1);
+    body.replaceChildren(...state.rows.slice(state.page * PAGE, (state.page + 1) * PAGE).map((k) => {
+      const row = document.createElement("tr");
+      row.append(...names.map((name) => {
+        const text = name === "gene" ? columns[name][k] : shown(columns[name][k]);
+        const element = cell(name === "gene" ? "th" : "td", text, name);
+        if (name === "gene") element.scope = "row";
+        return element;
+      }));
+      return row;
+    }));
+    found.textContent = `${state.rows.length.toLocaleString("en")} of ${table.n.toLocaleString("en")} genes`;
+    where.textContent = `Page ${state.page + 1} of ${pages}`;
+    previous.disabled = state.page === 0;
+    next.disabled = state.page === pages - 1;
+  }
+  function select() {
+    const wanted = search.value.trim().toLowerCase();
+    const kept = every.filter((k) =>
+      String(columns.gene[k]).toLowerCase().includes(wanted)
+      && (!choice.value || columns.class[k] === choice.value));
+    state.rows = ordered(kept, (k) => columns[state.column][k], state.descending);
+    state.page = 0;
+    page();
+  }
+  const heads = names.map((name) => {
+    const element = cell("th", LABELS[name] || table.labels[name] || name.replaceAll("_", " "), name);
+    element.scope = "col";
+    head.append(element);
+    headButton(element, () => {
+      // numbers are most interesting from the top
+      state.descending = state.column === name ? !state.descending : numeric(name);
+      state.column = name;
+      mark(heads, element, state.descending);
+      select();
+    });
+    return element;
+  });
+  mark(heads, heads[names.indexOf(state.column)], true);
+  search.addEventListener("input", select);
+  choice.addEventListener("change", select);
+  previous.addEventListener("click", () => { state.page -= 1; page(); });
+  next.addEventListener("click", () => { state.page += 1; page(); });
+  place.querySelector(".csv").addEventListener("click", () => {
+    const lines = [names, ...state.rows.map((k) => names.map((name) => columns[name][k]))];
+    const text = lines.map((line) => line.map(csvField).join(",")).join("\r\n");
+    const name = place.dataset.name.replace(/[^\w.-]+/g, "_");
+    save(new Blob([text], { type: "text/csv" }), `${name}_genes.csv`);
+  });
+  select();
+}
+
+document.querySelectorAll(".gene-table").forEach(geneTable);
+drawAll();

@@ -1,0 +1,125 @@
+"""Newton's method over genes against scipy.optimize, one gene at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import optimize, special, stats
+
+from countae.kernels.newton import maximise_per_gene
+
+TOLERANCE = 1e-3
+
+
+def scipy_maximum(function, start):
+    found = optimize.minimize(lambda x: -function(x), start, method="Nelder-Mead",
+                              options={"xatol": 1e-9, "fatol": 1e-12, "maxiter": 4000})  # fmt: skip
+    assert found.success
+    return found.x
+
+
+@pytest.fixture(scope="module")
+def gamma_counts():
+    """300 cells × 8 genes, NB around a mean of 5."""
+    rng = np.random.default_rng(4)
+    theta = np.geomspace(0.2, 20, 8)
+    return rng.poisson(rng.gamma(np.broadcast_to(theta, (300, 8)), 5.0 / theta))
+
+
+def test_one_parameter(gamma_counts):
+    """Oracle: scipy.optimize over scipy.stats.nbinom for the log of θ; a tenth of the stopping rule.
+
+    The curvature is checked against a second difference of SciPy's log-likelihood, to 1 %.
+    """
+    x = torch.as_tensor(gamma_counts, dtype=torch.float64)
+
+    def objective(raw, genes):
+        theta = raw[0].exp()
+        log_pmf = (
+            torch.lgamma(x[:, genes] + theta) - torch.lgamma(theta)
+            + theta * torch.log(theta / (theta + 5)) - x[:, genes] * torch.log(theta + 5)
+        )  # fmt: skip
+        return log_pmf.sum(dim=0)
+
+    best, curvature = maximise_per_gene(objective, torch.zeros(1, 8, dtype=torch.float64), tolerance=TOLERANCE)
+    assert best.shape == (1, 8)
+    for gene in range(8):
+
+        def of_scipy(log_theta, gene=gene):
+            theta = np.exp(np.ravel(log_theta)[0])
+            return stats.nbinom(theta, theta / (theta + 5)).logpmf(gamma_counts[:, gene]).sum()
+
+        expected = scipy_maximum(of_scipy, [0.0])[0]
+        assert abs(float(best[0, gene]) - expected) < 0.1 * TOLERANCE
+        h = 1e-2
+        second = -(of_scipy(expected + h) - 2 * of_scipy(expected) + of_scipy(expected - h)) / h**2
+        np.testing.assert_allclose(curvature[gene], second, rtol=1e-2)
+
+
+def test_two_parameters_and_the_profiled_curvature():
+    """Oracle: scipy.optimize, and the inverse of the 2 × 2 Hessian by NumPy, for a logistic curve."""
+    rng = np.random.default_rng(5)
+    z = rng.normal(size=(400, 3))
+    y = (rng.random((400, 3)) < special.expit(0.5 + np.array([0.3, 1.0, 2.0]) * z)).astype(float)
+    z_, y_ = torch.as_tensor(z), torch.as_tensor(y)
+
+    def objective(raw, genes):
+        logit = raw[1] + raw[0] * z_[:, genes]
+        return (y_[:, genes] * logit - torch.nn.functional.softplus(logit)).sum(dim=0)
+
+    best, curvature = maximise_per_gene(objective, torch.zeros(2, 3, dtype=torch.float64), tolerance=TOLERANCE)
+    for gene in range(3):
+
+        def of_scipy(raw, gene=gene):
+            logit = raw[1] + raw[0] * z[:, gene]
+            return (y[:, gene] * logit - np.logaddexp(0, logit)).sum()
+
+        expected = scipy_maximum(of_scipy, [0.0, 0.0])
+        np.testing.assert_allclose(best[:, gene], expected, atol=0.1 * TOLERANCE)
+        share = special.expit(expected[1] + expected[0] * z[:, gene])
+        design = np.stack([z[:, gene], np.ones(400)], axis=1)
+        information = (design * (share * (1 - share))[:, None]).T @ design
+        variance = np.linalg.inv(information)[0, 0]
+        np.testing.assert_allclose(1 / curvature[gene], variance, rtol=2e-3)
+
+
+def test_far_start_and_wrong_curvature():
+    """Oracle: the maximum of −log cosh(x − 7) and of a bell, 7 by hand.
+
+    At 0 the first is almost straight and the second curves upwards, so that plain Newton steps
+    would fly off.
+    """
+    def objective(raw, genes):
+        gap = raw[0] - 7.0
+        values = torch.stack([-torch.log(torch.cosh(gap)), torch.exp(-0.02 * gap**2)])
+        return torch.gather(values, 0, genes[None])[0]
+
+    best, curvature = maximise_per_gene(objective, torch.zeros(1, 2, dtype=torch.float64), tolerance=TOLERANCE)
+    np.testing.assert_allclose(best[0], 7.0, atol=TOLERANCE)
+    np.testing.assert_allclose(curvature, [1.0, 0.04], rtol=1e-2)
+
+
+def test_never_worse_than_its_start():
+    """Limit: a step that does not improve is refused, also on a function with many maxima."""
+    def objective(raw, genes):
+        return torch.sin(5 * raw[0]) - 0.1 * raw[0] ** 2
+
+    start = torch.linspace(-3, 3, 40, dtype=torch.float64)[None]
+    genes = torch.arange(40)
+    best, _ = maximise_per_gene(objective, start, tolerance=TOLERANCE)
+    assert (objective(best, genes) >= objective(start, genes)).all()
+    slope = 5 * torch.cos(5 * best[0]) - 0.2 * best[0]
+    assert slope.abs().max() < 25 * TOLERANCE  # a maximum each, if not the highest
+    assert torch.equal(start, torch.linspace(-3, 3, 40, dtype=torch.float64)[None])
+
+
+def test_genes_do_not_influence_each_other():
+    """Limit: a gene alone gives what it gives among others."""
+    centre = torch.tensor([0.5, -2.0, 40.0], dtype=torch.float64)
+
+    def objective(raw, genes):
+        return -torch.cosh(0.3 * (raw[0] - centre[genes]))
+
+    together, _ = maximise_per_gene(objective, torch.zeros(1, 3, dtype=torch.float64), tolerance=TOLERANCE)
+    np.testing.assert_allclose(together[0], centre, atol=TOLERANCE)

@@ -1,0 +1,156 @@
+"""The command line as a person meets it: help, wrong input, every verb once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+
+from countae import config
+
+VERBS = [
+    "list", "check", "simulate", "prepare", "fit", "score", "verdict", "export", "report",
+    "explain", "run",
+]  # fmt: skip
+
+
+def countae(*words, cwd=None) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "countae", *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={"COLUMNS": "200", "NO_COLOR": "1", "PATH": str(Path(sys.executable).parent)},
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cli")
+
+
+@pytest.fixture(scope="module")
+def counts(folder):
+    """Prepared small counts, made by the command line."""
+    size = ["--cells", 120, "--genes", 30, "--depth", 120]
+    done = countae(
+        "prepare", "simulate:nb", folder / "counts.h5ad", "--triage", folder / "triage.json",
+        "--genes", "all", *size,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder / "counts.h5ad"
+
+
+def test_help_lists_every_verb_and_each_has_help_with_an_example():
+    page = countae("--help").stdout
+    for verb in VERBS:
+        assert f" {verb} " in page
+        own = countae(verb, "-h").stdout
+        assert "Example: countae" in own, verb
+
+
+def test_options_show_the_defaults_of_the_schema():
+    page = countae("fit", "--help").stdout
+    for key, rule in (config.section("training") | config.section("network")).items():
+        default = rule["default"]
+        shown = ",".join(map(str, default)) if isinstance(default, list) else str(default)
+        assert f"--{key.replace('_', '-')}" in page
+        assert f"[default: {shown}]" in page
+
+
+def test_the_version_is_told():
+    assert countae("--version").stdout.startswith("countae 0.")
+
+
+@pytest.mark.parametrize("kind", ["likelihoods", "metrics", "baselines", "simulators"])
+def test_members_are_listed_with_their_meaning(kind):
+    done = countae("list", kind)
+    assert done.returncode == 0
+    assert ("nb" in done.stdout) == (kind in {"likelihoods", "simulators"}) or kind == "metrics"
+    assert len(done.stdout.splitlines()) > 4
+
+
+def fails(done, *words):
+    """Exit 2, a message with all words, and no traceback."""
+    assert done.returncode == 2, done.stderr
+    flat = " ".join(done.stderr.split())
+    for word in words:
+        assert word in flat
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_words_are_told_without_a_traceback(counts, folder):
+    out = folder / "m.safetensors"
+    fit = ["fit", counts, out, "--record", folder / "f.json"]
+    fails(countae(*fit, "--likelihood", "znb"), "no likelihood called 'znb'", "Did you mean")
+    fails(countae(*fit, "--likelihood", "nb", "--latent", 0), "latent: 0 is less than the minimum")
+    fails(countae(*fit, "--likelihood", "nb", "--hidden", "a"), "whole numbers with commas")
+    fails(countae("fit", folder / "no.h5ad", *fit[2:], "--likelihood", "nb"), "nothing there")
+    fails(countae("explode"), "No such command 'explode'")
+    score = ["score", counts, out, "--cells", out, "--entries", out]
+    fails(countae(*score), "exactly one of --model and --baseline")
+    fails(countae(*score, "--baseline", "nul"), "no baseline called 'nul'")
+    fails(countae(*score, "--baseline", "gene_mean", "--metrics", "x"), "no metric called 'x'")
+    assert not out.exists()
+
+
+def test_bad_counts_leave_nothing_behind(tmp_path):
+    adata = anndata.AnnData(np.random.default_rng(0).random((50, 20)).astype(np.float32))
+    adata.write_h5ad(tmp_path / "normalised.h5ad")
+    done = countae(
+        "prepare", tmp_path / "normalised.h5ad", tmp_path / "out" / "counts.h5ad",
+        "--triage", tmp_path / "out" / "triage.json",
+    )  # fmt: skip
+    fails(done, "must hold raw counts", "log-normalised", "Fix:")
+    assert not (tmp_path / "out").exists()
+    fails(countae("run", tmp_path / "normalised.h5ad", "--out", tmp_path / "o"), "raw counts")
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_matrix_is_described_without_writing(tmp_path):
+    done = countae("check", "simulate:nb", "--cells", 120, "--genes", 30, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "zero fraction" in done.stdout
+    assert "78 train, 18 validation, 24 test" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_simulated_counts_are_written_with_their_truth(tmp_path):
+    path = tmp_path / "zinb.h5ad"
+    assert countae("simulate", "zinb", path, "--cells", 60, "--genes", 20).returncode == 0
+    adata = anndata.read_h5ad(path)
+    assert adata.shape == (60, 20)
+    assert {"true_inverse_dispersion", "true_zero_probability"} <= set(adata.var)
+    fails(countae("simulate", "znb", path), "no simulator called 'znb'")
+
+
+def test_a_fit_and_its_scores(counts, folder):
+    model, record = folder / "model.safetensors", folder / "fit.json"
+    done = countae(
+        "fit", counts, model, "--record", record, "--likelihood", "nb", "--max-epochs", 2,
+        "--hidden", "8,4", "--device", "cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(record.read_text())["network"]["hidden"] == [8, 4]
+    assert "max_epochs after 2 epochs" in done.stderr
+    outputs = [folder / name for name in ("scores.parquet", "cells.parquet", "entries.npz")]
+    done = countae(
+        "score", counts, outputs[0], "--model", model, "--cells", outputs[1],
+        "--entries", outputs[2], "--metrics", "log_score,brier_zero",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert all(path.is_file() for path in outputs)
+
+
+def test_a_verdict_without_results_is_told(counts, folder):
+    done = countae(
+        "verdict", folder, folder / "verdict.json", "--genes", folder / "g.parquet",
+        "--likelihoods", "nb,zinb", "--seeds", "0,1,2",
+    )  # fmt: skip
+    fails(done, "cells.parquet", "Fix:")
+    fails(countae("explain", folder / "verdict.json"), "expected a verdict.json, found nothing")

@@ -1,0 +1,245 @@
+"""The verdict on made-up scores whose right answer is known."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from countae.config import defaults
+from countae.errors import ScoreError
+from countae.results import Results
+from countae.verdict import decide
+
+CELLS, GENES = 200, 30
+COMPLEXITY = {"poisson": 0, "mse_log1p": 1, "nb": 1, "zinb": 3}
+SETTINGS = defaults("verdict")
+
+
+class World:
+    """A results folder with chosen mean scores per loss.
+
+    Scores of a cell are common to all losses (so that differences are paired) plus a loss'
+    level, plus noise per cell, plus noise per seed.
+    """
+
+    def __init__(self, folder, *, seeds=(0, 1, 2), cell_noise=0.005, seed_noise=0.0005):
+        self.folder, self.seeds = folder, list(seeds)
+        self.rng = np.random.default_rng(7)
+        self.cell_noise, self.seed_noise = cell_noise, seed_noise
+        self.base = 1.0 + 0.3 * self.rng.random((CELLS, GENES))
+        self.control_seeds = [max(self.seeds) + 1 + k for k in range(len(self.seeds))]
+        self.dispersion_error = 0.2
+
+    def add(self, name, level, *, columns=None, stop="converged"):
+        """One loss; ``columns`` are levels of |poisson, |nb, |zinb relative to ``level``."""
+        columns = {"native": 0.0, "poisson": 0.2, "nb": 0.0, "zinb": 0.0} | (columns or {})
+        seeds = self.seeds + (self.control_seeds if name == "nb" else [])
+        for seed in [0] if name == "gene_mean" else seeds:
+            shift = self.seed_noise * self.rng.standard_normal()
+            noise = self.cell_noise * self.rng.standard_normal((CELLS, 1))
+            entries = {c: self.base + level + v + shift + noise for c, v in columns.items()}
+            if name == "gene_mean":
+                del entries["native"]
+            self.write(name, seed, entries, stop)
+        return self
+
+    def write(self, name, seed, entries, stop):
+        path = self.folder / name / f"seed{seed}"
+        path.mkdir(parents=True, exist_ok=True)
+        np.savez(path / "entries.npz", **{k: v.astype(np.float32) for k, v in entries.items()})
+        cells = [
+            pd.DataFrame(
+                {
+                    "noise": noise,
+                    "metric": metric,
+                    "id": ids(CELLS),
+                    "value": scale * v.mean(axis=1),
+                }
+            )
+            for noise, v in entries.items()
+            for metric, scale in [("log_score", 1), ("brier_zero", 0.1)]
+        ]
+        pd.concat(cells).to_parquet(path / "cells.parquet", index=False)
+        pd.DataFrame(
+            {
+                "noise": "nb",
+                "metric": "dispersion_standard_error",
+                "level": "gene",
+                "id": ids(GENES),
+                "value": self.dispersion_error,
+            }
+        ).to_parquet(path / "scores.parquet", index=False)
+        if name in COMPLEXITY:
+            record = {
+                "title": name.upper(), "complexity": COMPLEXITY[name], "seed": seed,
+                "stop_reason": stop,
+            }  # fmt: skip
+            (path / "fit.json").write_text(json.dumps(record))
+
+    def decide(self, likelihoods, settings=None, nonzeros=100):
+        results = Results(self.folder, likelihoods, self.seeds, "nb", self.control_seeds)
+        table = pd.DataFrame({"gene": ids(GENES), "nonzeros": nonzeros})
+        verdict, genes = decide(
+            results, SETTINGS | (settings or {}), dataset="made_up", gene_table=table
+        )
+        json.dumps(verdict, allow_nan=False, default=float)
+        return verdict, genes
+
+
+def ids(n):
+    return [f"id{i}" for i in range(n)]
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path).add("gene_mean", 0.1)
+
+
+def test_a_clear_winner_is_named_with_its_lead(world):
+    world.add("nb", 0.0).add("poisson", 0.03).add("mse_log1p", 0.05)
+    verdict, genes = world.decide(["mse_log1p", "poisson", "nb"])
+    overall = verdict["axes"]["overall"]
+    assert (overall["outcome"], overall["winner"], overall["against"]) == (
+        "winner",
+        "nb",
+        "poisson",
+    )
+    assert overall["difference"] == pytest.approx(0.03, abs=0.003)
+    low, high = overall["interval"]
+    assert low < 0.03 < high
+    assert overall["aa_error"] == 0
+    assert "NB tells the story best (ahead of POISSON by 0.0" in verdict["sentence"]
+    assert verdict["genes"] == {"nb": GENES}
+    assert {p["genes"] for p in verdict["gene_pairs"] if p["better"] == "nb"} == {GENES}
+    assert verdict["n_test_cells"] == CELLS
+    assert set(genes["class"]) == {"nb"}
+
+
+def test_equal_losses_tie_and_the_simplest_is_recommended(world):
+    world.add("nb", 0.0).add("zinb", 0.0).add("poisson", 0.03)
+    verdict, genes = world.decide(["poisson", "zinb", "nb"])
+    overall = verdict["axes"]["overall"]
+    assert overall["outcome"] == "tie"
+    assert overall["winner"] is None
+    assert set(overall["contenders"]) == {"nb", "zinb"}
+    assert verdict["recommended"] == "nb"
+    assert "tell the story equally well, so the simplest, NB, is enough" in verdict["sentence"]
+    assert set(genes["class"]) == {"tie"}
+
+
+def test_a_difference_within_its_noise_is_undecided(tmp_path):
+    world = World(tmp_path, cell_noise=0.1).add("gene_mean", 0.3)
+    world.add("nb", 0.0).add("zinb", -0.004)
+    verdict, genes = world.decide(["zinb", "nb"])
+    overall = verdict["axes"]["overall"]
+    assert overall["outcome"] == "undecided"
+    assert "cannot be told from these cells and seeds" in overall["reason"]
+    assert set(genes["class"]) == {"undecided"}
+
+
+def test_spread_between_seeds_alone_can_make_it_undecided(tmp_path):
+    """The cells agree to a hair, the fits do not: three seeds must not decide."""
+    world = World(tmp_path, cell_noise=1e-4, seed_noise=0.02).add("gene_mean", 0.3)
+    world.add("nb", 0.0).add("zinb", 0.02)
+    assert world.decide(["zinb", "nb"])[0]["axes"]["overall"]["outcome"] == "undecided"
+
+
+def abstains(verdict, words):
+    overall = verdict["axes"]["overall"]
+    assert overall["outcome"] == "abstain"
+    assert overall["winner"] is None
+    assert words in overall["reason"]
+    assert words in verdict["sentence"]
+
+
+def test_networks_that_lose_to_the_null_get_no_verdict(tmp_path):
+    world = World(tmp_path).add("gene_mean", -0.01).add("nb", 0.0).add("zinb", 0.05)
+    abstains(world.decide(["zinb", "nb"])[0], "does not predict better than the gene's mean")
+
+
+def test_too_few_seeds_get_no_verdict(tmp_path):
+    world = World(tmp_path, seeds=(0, 1)).add("gene_mean", 0.1).add("nb", 0.0).add("zinb", 0.05)
+    abstains(world.decide(["zinb", "nb"])[0], "only 2 of the 3 seeds needed")
+
+
+def test_one_seed_is_no_error(tmp_path):
+    world = World(tmp_path, seeds=(4,)).add("gene_mean", 0.1).add("nb", 0.0).add("zinb", 0.05)
+    abstains(world.decide(["zinb", "nb"])[0], "only 1 of the 3 seeds needed")
+
+
+def test_a_fit_that_did_not_converge_gets_no_verdict(world):
+    world.add("nb", 0.0).add("zinb", 0.05, stop="max_epochs")
+    abstains(world.decide(["zinb", "nb"])[0], "zinb seed 0, zinb seed 1, zinb seed 2")
+
+
+def test_a_loss_that_differs_from_itself_gets_no_verdict(world, monkeypatch):
+    world.add("nb", 0.0).add("zinb", 0.05)
+    monkeypatch.setattr("countae.verdict.aa_error", lambda *_, **__: 0.3)
+    abstains(world.decide(["zinb", "nb"])[0], "called different in 30% of cases")
+
+
+def test_dispersion_that_nobody_can_know_gets_no_verdict_on_its_axis(world):
+    world.dispersion_error = 2.0
+    world.add("nb", 0.0).add("zinb", 0.05)
+    axes = world.decide(["zinb", "nb"])[0]["axes"]
+    assert axes["overall"]["outcome"] == "winner"
+    assert axes["dispersion"]["outcome"] == "abstain"
+    assert "can be identified for 0% of the genes" in axes["dispersion"]["reason"]
+
+
+def test_axes_look_at_different_columns(world):
+    """Poisson has the better mean (its |nb is lowest) and the worse spread."""
+    world.add("nb", 0.0, columns={"nb": 0.0}).add("poisson", 0.02, columns={"nb": -0.04})
+    axes = world.decide(["poisson", "nb"])[0]["axes"]
+    assert axes["overall"]["winner"] == "nb"
+    assert axes["mean"]["winner"] == "poisson"
+    assert axes["dispersion"]["winner"] == "nb"
+    assert axes["dispersion"]["null"] is None
+    assert axes["zeros"]["unit"] == "probability²"
+
+
+def test_a_better_zinb_network_alone_is_no_zero_inflation(world):
+    world.add("nb", 0.0).add("zinb", -0.05)
+    found = world.decide(["zinb", "nb"])[0]
+    assert found["axes"]["overall"]["winner"] == "zinb"
+    inflation = found["zero_inflation"]
+    assert inflation["asserted"] is False
+    assert inflation["conditions"]["same_means"]["met"] is False
+    assert "predicts better, but not because of excess zeros" in inflation["reason"]
+    assert "zero inflation is not asserted" in found["sentence"]
+
+
+def test_zero_inflation_is_not_asserted_before_the_bootstrap_was_run(world):
+    world.add("nb", 0.0).add("zinb", -0.05, columns={"zinb": -0.05})
+    inflation = world.decide(["zinb", "nb"])[0]["zero_inflation"]
+    assert inflation["conditions"]["same_means"]["met"] is True
+    assert inflation["conditions"]["network_gap_exceeds_bootstrap"] == {
+        "met": None,
+        "reason": "not run",
+    }
+    assert inflation["asserted"] is False
+    assert "were not run" in inflation["reason"]
+
+
+def test_genes_with_few_counts_are_not_testable(world):
+    world.add("nb", 0.0).add("zinb", 0.05)
+    nonzeros = np.array([3] * 10 + [100] * 20)
+    found, genes = world.decide(["zinb", "nb"], nonzeros=nonzeros)
+    assert found["genes"] == {"nb": 20, "not_testable": 10}
+    assert set(genes["class"][:10]) == {"not_testable"}
+    found, _ = world.decide(["zinb", "nb"], nonzeros=np.zeros(GENES))
+    assert found["genes"] == {"not_testable": GENES}
+    assert "of 0 testable genes" in found["sentence"]
+
+
+def test_scores_of_different_cells_are_refused(world):
+    world.add("nb", 0.0).add("zinb", 0.05)
+    path = world.folder / "zinb" / "seed1" / "cells.parquet"
+    cells = pd.read_parquet(path)
+    cells["id"] = cells["id"].str.replace("id", "other")
+    cells.to_parquet(path)
+    with pytest.raises(ScoreError, match="scored on different cells"):
+        world.decide(["zinb", "nb"])

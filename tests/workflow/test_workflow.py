@@ -1,0 +1,191 @@
+"""The Snakemake workflow: both entry points, one real run, resuming, and wrong configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata
+import pytest
+import yaml
+
+from countae import fingerprint as fingerprints
+
+ROOT = Path(__file__).parents[2]
+TINY = {
+    "datasets": "config/datasets.tsv",
+    "likelihoods": ["mse_log1p", "nb"],
+    "seeds": [0],
+    "simulate": {"cells": 200, "genes": 50, "types": 3, "depth": 200},
+    "training": {"max_epochs": 20, "patience": 2},
+    "network": {"hidden": [16], "latent": 3},
+}
+ROW = "id\tsource\tlabel_key\tgenes\ntiny\tsimulate:nb\tcell_type\tall\n"
+
+
+def configured(folder: Path, config=TINY, rows: str = ROW) -> Path:
+    (folder / "config").mkdir(parents=True, exist_ok=True)
+    (folder / "config" / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "config" / "datasets.tsv").write_text(rows)
+    return folder
+
+
+def snakemake(folder: Path, *words, snakefile: str = "Snakefile") -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / snakefile]
+    command += ["--directory", folder, "--cores", "2", "--workflow-profile", "none", *words]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        list(map(str, command)),
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PATH": path, "COLUMNS": "200"},
+    )
+
+
+def planned(done: subprocess.CompletedProcess) -> dict[str, int]:
+    """Number of jobs per rule that a dry run announces, the entry points' own rules aside."""
+    lines = (done.stdout + done.stderr).split("Job stats:")[1].split("\n\n")[0].splitlines()
+    pairs = [line.split() for line in lines if len(line.split()) == 2 and line[-1].isdigit()]
+    return {rule: int(n) for rule, n in pairs if rule not in {"all", "default", "total"}}
+
+
+@pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
+def test_both_entry_points_plan_the_same_jobs(tmp_path, snakefile):
+    done = snakemake(configured(tmp_path), "--dry-run", snakefile=snakefile)
+    assert done.returncode == 0, done.stderr
+    assert planned(done) == {
+        "prepare": 1,
+        "fit": 3,  # two losses, and one more seed of nb for the A/A arm
+        "score": 3,
+        "score_baseline": 2,
+        "verdict": 1,
+        "export": 1,
+        "report": 1,
+    }
+
+
+def test_the_shipped_configuration_is_planned(tmp_path):
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    jobs = planned(snakemake(tmp_path, "--dry-run"))
+    assert jobs["fit"] == jobs["score"] == 2 * (5 * 3 + 3)
+
+
+def test_a_printed_command_is_one_verb(tmp_path):
+    done = snakemake(configured(tmp_path), "--dry-run", "--printshellcmds")
+    text = done.stdout + done.stderr
+    assert "countae fit results/tiny/counts.h5ad" in text
+    assert "--max-epochs 20" in text
+
+
+@pytest.mark.parametrize(
+    ("config", "rows", "words"),
+    [
+        ({"likelihoods": ["nb", "zimb"]}, ROW, "Did you mean 'zinb'?"),
+        ({"seed": [0]}, ROW, "unknown key 'seed'. Did you mean 'seeds'?"),
+        ({}, "id\tsorce\nx\ty\n", "Did you mean 'source'?"),
+    ],
+)
+def test_a_wrong_configuration_is_told_in_one_message(tmp_path, config, rows, words):
+    done = snakemake(configured(tmp_path, config, rows), "--dry-run")
+    assert done.returncode != 0
+    assert words in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A real run of the tiny configuration."""
+    folder = configured(tmp_path_factory.mktemp("workflow"))
+    done = snakemake(folder, "--show-failed-logs")
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+def test_a_real_run_gives_every_result(finished):
+    verdict = json.loads((finished / "results/tiny/verdict.json").read_text())
+    assert set(verdict["axes"]) == {"overall", "mean", "zeros", "dispersion"}
+    assert verdict["axes"]["overall"]["outcome"] == "abstain"  # one seed
+    assert verdict["zero_inflation"]["asserted"] is False
+    assert sum(verdict["genes"].values()) == verdict["n_genes"]
+    adata = anndata.read_h5ad(finished / "results/tiny/tiny.h5ad")
+    assert {"denoised_nb", "denoised_mse_log1p"} <= set(adata.layers)
+    page = (finished / "results/report.html").read_text()
+    assert "tiny" in page
+    assert str(finished) not in page
+    for kind in ("logs", "benchmarks"):
+        assert list((finished / kind / "tiny" / "nb" / "seed0").iterdir())
+
+
+def test_a_second_run_does_nothing(finished):
+    done = snakemake(finished, "--dry-run")
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_only_what_depends_on_a_change_runs_again(finished):
+    config = TINY | {"verdict": {"equivalence": 0.01}}
+    jobs = planned(snakemake(configured(finished, config), "--dry-run"))
+    configured(finished)
+    assert jobs == {"verdict": 1, "export": 1, "report": 1}
+
+
+def test_the_device_is_no_reason_to_run_again(finished):
+    done = snakemake(configured(finished, TINY | {"device": "cpu"}), "--dry-run")
+    configured(finished)
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_snakemakes_own_report_carries_ours(finished):
+    done = snakemake(finished, "--report", finished / "snakemake.html")
+    assert done.returncode == 0, done.stderr
+    page = (finished / "snakemake.html").read_text()
+    assert "Which loss tells the story" in page
+
+
+def test_an_edit_of_the_source_changes_the_steps_that_use_it(tmp_path, monkeypatch):
+    copy = tmp_path / "countae"
+    shutil.copytree(fingerprints.ROOT, copy)
+    monkeypatch.setattr(fingerprints, "ROOT", copy)
+
+    def now():
+        fingerprints.fingerprint.cache_clear()
+        return {verb: fingerprints.fingerprint(verb) for verb in fingerprints.STARTS}
+
+    before = now()
+    for file, verbs in {
+        "likelihoods/zinb.py": {"fit", "score", "export"},
+        "metrics/brier_zero.py": {"score", "verdict", "report"},
+        "wording.py": {"verdict", "report"},
+        "counts/_quality.py": {"prepare"},
+        "report/page.css": {"report"},
+    }.items():
+        path = copy / file
+        path.write_text(path.read_text() + "\n# edited\n")
+        after = now()
+        changed = {verb for verb in before if after[verb] != before[verb]}
+        assert verbs <= changed, file
+        before = after
+    monkeypatch.undo()
+    fingerprints.fingerprint.cache_clear()
+
+
+def test_one_matrix_runs_from_the_command_line(tmp_path):
+    """`countae run` on a file: the whole workflow, then the sentence and the page's path."""
+    from conftest import prepared
+
+    matrix = prepared("simulate:nb", cells=160, genes=30)[0]
+    adata = anndata.AnnData(matrix.counts, obs=matrix.obs[["cell_type"]])
+    adata.write_h5ad(tmp_path / "my counts.h5ad")
+    command = [sys.executable, "-m", "countae", "run", "my counts.h5ad", "--out", "mine"]
+    command += ["--label-key", "cell_type", "--likelihoods", "poisson,nb", "--seeds", "0"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PATH": path}
+    )
+    assert done.returncode == 0, done.stderr[-4000:] + done.stdout[-2000:]
+    sentence, page = done.stdout.strip().splitlines()[-2:]
+    assert sentence.startswith("my_counts: no verdict: only 1 of the 3 seeds")
+    assert (tmp_path / page).is_file()
