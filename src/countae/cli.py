@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -77,7 +77,7 @@ def _option(key: str, rule: dict[str, Any]) -> inspect.Parameter:
         default = ",".join(map(str, default))
     option = typer.Option(f"--{key.replace('_', '-')}", help=rule["description"])
     kind = _choice(rule["enum"]) if "enum" in rule else kinds[rule["type"]]
-    annotation = Annotated[kind, option]
+    annotation = Annotated[kind, option]  # type: ignore[valid-type]
     return inspect.Parameter(
         key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )
@@ -96,8 +96,13 @@ def _choice(values: list[str]) -> Any:
 
 
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Processor threads of torch.")]
-_DEVICE = config.schema()["properties"]["device"]
-Device = Annotated[_choice(_DEVICE["enum"]), typer.Option("--device", help=_DEVICE["description"])]
+if TYPE_CHECKING:
+    Device = str
+else:
+    _DEVICE = config.schema()["properties"]["device"]
+    Device = Annotated[
+        _choice(_DEVICE["enum"]), typer.Option("--device", help=_DEVICE["description"])
+    ]
 SourceArgument = Annotated[
     str, typer.Argument(help=config.schema("datasets")["properties"]["source"]["description"])
 ]

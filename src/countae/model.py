@@ -34,6 +34,8 @@ class CountAutoencoder(nn.Module):
     dropout : float in [0, 1)
     """
 
+    input_mean: Tensor
+
     def __init__(
         self,
         likelihood: Likelihood,

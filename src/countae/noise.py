@@ -104,7 +104,7 @@ def _fit_heads(
     likelihood: Likelihood, counts: Tensor, mean: Tensor
 ) -> tuple[dict[str, Tensor], np.ndarray]:
     """Maximum a posteriori of the noise heads, and the standard error of the first."""
-    names = likelihood.noise_heads
+    names = likelihood.noise_heads or ()
     start = torch.zeros(len(names), counts.shape[1], dtype=torch.float64)
     centre, width = start.clone(), torch.full_like(start, WIDE)
     if len(names) > 1:
@@ -132,16 +132,16 @@ def _trend(value: Tensor, curvature: Tensor, mean: Tensor) -> tuple[Tensor, Tens
     Genes whose own standard error exceeds 1 say little of either and are left out, unless that
     leaves fewer than twenty.
     """
-    value, square_error, mean = value.numpy(), 1 / curvature.numpy(), mean.numpy()
+    found, square_error, level = value.numpy(), 1 / curvature.numpy(), mean.log().numpy()
     usable = square_error < 1.0
     if usable.sum() < 20:
         usable[:] = True
-    order = np.flatnonzero(usable)[np.argsort(mean[usable])]
+    order = np.flatnonzero(usable)[np.argsort(level[usable])]
     half = max(10, round(TREND_WINDOW * len(order) / 2))
     smooth = np.array(
-        [np.median(value[order[max(0, i - half) : i + half + 1]]) for i in range(len(order))]
+        [np.median(found[order[max(0, i - half) : i + half + 1]]) for i in range(len(order))]
     )
-    trend = np.interp(np.log(mean), np.log(mean[order]), smooth)
-    spread = 1.4826 * np.median(np.abs(value[order] - smooth))
+    trend = np.interp(level, level[order], smooth)
+    spread = 1.4826 * np.median(np.abs(found[order] - smooth))  # from the median deviation
     width = max(spread**2 - np.median(square_error[order]), NARROWEST_TREND**2) ** 0.5
     return torch.as_tensor(trend), torch.full((len(value),), width, dtype=torch.float64)

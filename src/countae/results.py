@@ -48,7 +48,7 @@ class Results:
 
     def entries(self, likelihood: str, noise: str) -> tuple[np.ndarray, np.ndarray]:
         """Log scores averaged over seeds, (cell, gene), and over cells, (seed, gene)."""
-        total, per_seed = 0.0, []
+        total, per_seed = np.zeros(1), []
         for seed in self.seeds if likelihood != NULL else [0]:
             with np.load(self.existing(likelihood, seed, "entries.npz")) as file:
                 score = file[noise].astype(np.float64)

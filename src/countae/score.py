@@ -48,7 +48,7 @@ class Scores:
             with written_aside(path) as aside:
                 frame.to_parquet(aside, index=False)
         with written_aside(entries) as aside:
-            np.savez(aside, **self.entries)
+            np.savez(aside, allow_pickle=False, **self.entries)
 
 
 def score_network(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -26,7 +28,7 @@ class Oracle:
         """The generating distribution of every entry."""
         truth = matrix.adata.uns["truth"]
         likelihood, var = likelihoods.get(truth["likelihood"])(), matrix.adata.var
-        as_head = {
+        as_head: dict[str, tuple[str, Callable]] = {
             "log_inverse_dispersion": ("true_inverse_dispersion", np.log),
             "zero_logit": ("true_zero_probability", lambda p: np.log(p) - np.log1p(-p)),
         }

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
 from countae.errors import CountMatrixError
 from countae.registry import did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROUNDING = 1e-6  # floats this near to integers are counts that went through a float format
 
@@ -93,7 +95,7 @@ def check_names(names: np.ndarray, *, source: str, what: str) -> None:
         )
 
 
-def check_key(table: Mapping[str, Any], key: str, *, source: str, setting: str) -> None:
+def check_key(table: pd.DataFrame, key: str, *, source: str, setting: str) -> None:
     """Raise CountMatrixError when a column of obs is absent or has missing values."""
     if key not in table:
         raise CountMatrixError(

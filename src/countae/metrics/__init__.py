@@ -28,7 +28,7 @@ class Metric:
     """
 
     name: str
-    function: Callable[..., np.ndarray]
+    function: Callable[..., Any]
     better: Better
     unit: str
     bounds: tuple[float, float]
@@ -40,7 +40,7 @@ class Metric:
         """Names of the keyword arguments."""
         return tuple(inspect.signature(self.function).parameters)
 
-    def __call__(self, **inputs: Any) -> np.ndarray:
+    def __call__(self, **inputs: Any) -> Any:
         """Value of the metric; see the function's own docstring."""
         return self.function(**inputs)
 
@@ -57,7 +57,7 @@ def metric(
     bounds: tuple[float, float] = (-np.inf, np.inf),
     level: Literal["entry", "gene", "dataset"] = "gene",
     summary: Literal["mean", "median"] = "mean",
-) -> Callable[[Callable[..., np.ndarray]], Metric]:
+) -> Callable[[Callable[..., Any]], Metric]:
     """Decorator that enters a function as the metric of its file's name.
 
     Parameters
@@ -74,7 +74,7 @@ def metric(
         How genes are summarised to a value per data set.
     """
 
-    def enter(function: Callable[..., np.ndarray]) -> Metric:
+    def enter(function: Callable[..., Any]) -> Metric:
         member = Metric(function.__name__, function, better, unit, bounds, level, summary)
         registry._members[function.__name__] = member
         return member

@@ -56,8 +56,8 @@ def _tail_sum(mu: np.ndarray, theta: np.ndarray) -> np.ndarray:
     while active.size:
         half = 0.5 * left
         for node, weight in zip(NODES, WEIGHTS, strict=True):
-            k = left + half * (1 + node)
-            tail = betainc(k + 1, theta[active], share[active])
-            total[active] += weight * half * tail / (theta[active] + k) ** 2
+            at = left + half * (1 + node)
+            tail = betainc(at + 1, theta[active], share[active])
+            total[active] += weight * half * tail / (theta[active] + at) ** 2
         active, left = active[tail > 1e-12], 2 * left
     return total

@@ -12,6 +12,7 @@ from countae.report.figures import (
     curves,
     figure,
     layered,
+    log_axis,
     log_mean,
     loss_colour,
     loss_dash,
@@ -38,6 +39,7 @@ def explained(data: Dataset) -> Figure | None:
     if not rows:
         return None
     x = {
+        "axis": alt.Axis(tickCount=8),
         "scale": alt.Scale(zero=False),
         "title": "share of Poisson deviance explained (right is better)",
     }
@@ -69,9 +71,9 @@ def zeros_against_mean(data: Dataset) -> Figure | None:
     rows = curves(data, "expected_zero_fraction")
     if not rows:
         return None
-    chart = _against_mean(data, "zero_fraction", rows, alt.Scale(domain=[0, 1]), "share of zeros")
+    y = alt.Y("zero_fraction:Q", scale=alt.Scale(domain=[0, 1]), title="share of zeros")
     return figure(
-        chart,
+        _against_mean(data, spread_evenly(data.genes), y, rows),
         "Zeros against the mean, observed and expected",
         f"Grey: observed in the test cells, one dot per gene{_shown(data)}. Lines: what each "
         "loss expects (median over genes of similar mean). A line below the dots promises too "
@@ -93,11 +95,11 @@ def variance_against_mean(data: Dataset) -> Figure | None:
         .mark_line(strokeDash=[2, 3], color=GREY, strokeWidth=1.5)
         .encode(x="mean:Q", y="value:Q")
     )
-    chart = _against_mean(
-        data, "variance", rows, alt.Scale(type="log"), "variance of counts (log scale)"
-    )
+    shown = spread_evenly(data.genes).query("variance > 0")
+    found = [*shown["variance"], *(row["value"] for row in rows)]
+    y = log_axis(alt.Y, "variance", found, "variance of counts (log scale)")
     return figure(
-        layered(chart, poisson),
+        layered(_against_mean(data, shown, y, rows), poisson),
         "Variance against the mean, observed and implied",
         f"Grey: observed in the test cells, one dot per gene{_shown(data)}. Lines: variance "
         "that each loss implies, that of its means included (median over genes of similar "
@@ -109,23 +111,20 @@ def variance_against_mean(data: Dataset) -> Figure | None:
 
 
 def _against_mean(
-    data: Dataset, column: str, rows: list[dict], scale: alt.Scale, title: str
+    data: Dataset, shown: pd.DataFrame, y: alt.Y, rows: list[dict]
 ) -> alt.LayerChart:
-    """Observed dots with a line per loss."""
-    shown = spread_evenly(data.genes)
-    if scale.type == "log":
-        shown = shown[shown[column] > 0]
-    y_axis = alt.Axis(tickCount=6)
+    """Observed dots, a quantity of each gene by its mean, and a line per loss."""
+    column = y.to_dict()["field"]
     dots = (
         alt.Chart(values(shown[["gene", "mean", column]].to_dict("records")))
         .mark_circle(color=GREY, size=14, opacity=0.45)
         .encode(
-            x=log_mean(),
-            y=alt.Y(f"{column}:Q", scale=scale, title=title, axis=y_axis),
+            x=log_mean(data),
+            y=y,
             tooltip=[
                 alt.Tooltip("gene:N"),
                 alt.Tooltip("mean:Q", format=".3~g"),
-                alt.Tooltip(f"{column}:Q", format=".3~g", title=title),
+                alt.Tooltip(f"{column}:Q", format=".3~g", title=column.replace("_", " ")),
             ],
         )
     )
@@ -163,7 +162,9 @@ def zero_errors(data: Dataset) -> list[Figure]:
             alt.Chart(values(rows.to_dict("records")))
             .mark_circle(size=10, opacity=0.5, color=colour_of(data.losses)[loss])
             .encode(
-                x=log_mean("mean"), y=y, tooltip=["gene:N", alt.Tooltip("error:Q", format=".3f")]
+                x=log_mean(data, "mean"),
+                y=y,
+                tooltip=["gene:N", alt.Tooltip("error:Q", format=".3f")],
             )
         )
         zero = alt.Chart(values([{"zero": 0}])).mark_rule(color=GREY).encode(y="zero:Q")
@@ -192,7 +193,12 @@ def reliability(data: Dataset) -> Figure | None:
         .encode(x=alt.X("p:Q", scale=unit), y=alt.Y("p:Q", scale=unit))
     )
     base = alt.Chart(values(rows)).encode(
-        x=alt.X("predicted:Q", scale=unit, title="predicted probability of a zero"),
+        x=alt.X(
+            "predicted:Q",
+            scale=unit,
+            title="predicted probability of a zero",
+            axis=alt.Axis(tickCount=10),
+        ),
         y=alt.Y("observed:Q", scale=unit, title="observed share of zeros"),
         color=loss_colour(data),
     )

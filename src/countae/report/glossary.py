@@ -9,9 +9,9 @@ from countae import metrics
 
 TITLES = {
     "brier_zero": "Brier score of zeros",
-    "coverage_50": "coverage of the 50 % interval",
-    "coverage_90": "coverage of the 90 % interval",
-    "coverage_95": "coverage of the 95 % interval",
+    "coverage_50": "coverage of 50 % interval",
+    "coverage_90": "coverage of 90 % interval",
+    "coverage_95": "coverage of 95 % interval",
     "dawid_sebastiani_score": "Dawid–Sebastiani score",
     "mse_log1p": "MSE log1p",
     "pearson_variance": "Pearson variance",
@@ -25,7 +25,7 @@ DIRECTIONS = {
     "higher": "higher is better",
     "zero": "0 is right",
     "one": "1 is right",
-    "nominal": "to be compared, neither high nor low is good",
+    "nominal": "no direction",
 }
 WORDS = {
     "loss": "What a network is trained to make small. Each loss also claims a distribution of the "
@@ -92,4 +92,11 @@ def _entry(name: str) -> Entry:
     metric = metrics.get(name)
     found = DOI.search(metric.function.__doc__ or "")
     doi = found[1].rstrip(".,") if found else ""
-    return Entry(name, metric_title(name), metric.meaning, direction(name), metric.unit, doi)
+    return Entry(
+        name,
+        metric_title(name),
+        metric.meaning.replace("`", ""),
+        direction(name),
+        metric.unit,
+        doi,
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from countae.errors import ScoreError
 from countae.files import read_json
+from countae.report.look import short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,9 +76,14 @@ class Dataset:
         return ["native"] * ("native" in found) + [name for name in found if name != "native"]
 
     def title(self, contestant: str) -> str:
-        """Name of a loss or a baseline for people."""
+        """Full name of a loss or a baseline."""
         known = {NULL: "Gene mean (the null)", ORACLE: "Oracle (the simulator's truth)"}
-        return self.verdict["titles"].get(contestant) or known.get(contestant, contestant)
+        return self.verdict["titles"].get(contestant) or known.get(contestant, short(contestant))
+
+    def short(self, contestant: str) -> str:
+        """Name of a loss or a baseline that fits into a table."""
+        known = {NULL: "Gene mean", ORACLE: "Oracle"}
+        return known.get(contestant) or short(contestant)
 
     def compared(self, loss: str) -> list[dict[str, Any]]:
         """Records of the compared fits of a loss."""

@@ -42,13 +42,16 @@ def _data(data: Dataset) -> str:
     else:
         genes = f"{whole(kept['genes'])} genes were modelled."
     held = settings["split"]
+    mitochondrial = quality["max_mitochondrial_fraction"]
+    most = (
+        f", at most {percent(mitochondrial)} of them mitochondrial," if mitochondrial < 1 else ""
+    )
     return (
         f"{source_name(triage['source'])}: {whole(raw['cells'])} cells × {whole(raw['genes'])} "
-        f"genes. Kept were cells with at least {whole(quality['min_counts_per_cell'])} counts in "
-        f"{whole(quality['min_genes_per_cell'])} genes and at most "
-        f"{percent(quality['max_mitochondrial_fraction'])} mitochondrial counts, and genes seen "
-        f"in at least {whole(quality['min_cells_per_gene'])} training cells. {genes} The cells "
-        f"were split into {whole(parts['train'])} for training, {whole(parts['validation'])} for "
+        f"genes. Kept were cells with at least {whole(quality['min_counts_per_cell'])} counts"
+        f"{most} in at least {whole(quality['min_genes_per_cell'])} genes, and genes seen in at "
+        f"least {whole(quality['min_cells_per_gene'])} training cells. {genes} The cells were "
+        f"split into {whole(parts['train'])} for training, {whole(parts['validation'])} for "
         f"early stopping and noise fits, and {whole(parts['test'])} that were only scored (split "
         f"seed {held['split_seed']})."
     )

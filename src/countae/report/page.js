@@ -232,7 +232,10 @@ async function geneTable(place) {
     page();
   }
   const heads = names.map((name) => {
-    const element = cell("th", LABELS[name] || table.labels[name] || name.replaceAll("_", " "), name);
+    const element = cell("th", "", name), label = document.createElement("span");
+    label.className = "label";
+    label.textContent = LABELS[name] || table.labels[name] || name.replaceAll("_", " ");
+    element.append(label);
     element.scope = "col";
     head.append(element);
     headButton(element, () => {

@@ -16,7 +16,7 @@ from countae.report.figures import (
     values,
 )
 from countae.report.load import NULL, ORACLE, Dataset
-from countae.report.look import noise_title, number, short
+from countae.report.look import noise_title, number, percent, short
 
 MOST_GENES_SHOWN = 20
 TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -92,8 +92,8 @@ def _control_words(data: Dataset) -> str:
         return ""
     listed = "; ".join(f"{row['control']} {number(row['score'])}" for row in rows)
     return (
-        f" Dashed lines are the controls ({listed}). A network to the right of the gene mean has "
-        "learnt nothing; none can be expected left of the oracle."
+        f" Dashed: the controls ({listed}). A network right of the gene mean has learnt nothing"
+        + ("; none can be expected left of the oracle." if len(rows) > 1 else ".")
     )
 
 
@@ -145,7 +145,7 @@ def forest(data: Dataset) -> Figure | None:
     return figure(
         layered(zone, zero, bars, dots),
         f"Every loss against the best one, {short(axis['best'])}",
-        f"Paired difference on the same cells and seeds, with its {1 - level:.0%} interval. The "
+        f"Paired difference on the same cells and seeds, with its {percent(1 - level)} interval. The "
         "grey band holds differences too small to matter: a bar inside it is a practical tie, "
         "a bar right of it a defeat, anything else is undecided. The scale is logarithmic "
         "outside the band.",
@@ -172,7 +172,11 @@ def gene_gaps(data: Dataset) -> Figure | None:
         alt.Chart(values(rows))
         .mark_point(filled=True, size=60, opacity=0.9)
         .encode(
-            x=alt.X("gap:Q", title="log score above the best loss of the gene, nats per entry"),
+            x=alt.X(
+                "gap:Q",
+                title="log score above the best loss of the gene, nats per entry",
+                axis=alt.Axis(tickCount=10),
+            ),
             y=alt.Y("gene:N", sort=list(top.index), title=None),
             color=loss_colour(data),
             shape=loss_shape(data),

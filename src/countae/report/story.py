@@ -76,8 +76,8 @@ def _card(key: str, axis: dict[str, Any], data: Dataset) -> Card:
     level = data.verdict.get("settings", {}).get("level", 0.05)
     compared = (
         f"{short(axis['best'])} against {short(axis['against'])}: "
-        f"{number(axis['difference'], sign=True)} {axis['unit']} ({1 - level:.0%} interval "
-        f"{number(low, sign=True)} to {number(high, sign=True)})"
+        f"{number(axis['difference'], sign=True)} {axis['unit']}, {percent(1 - level)} interval "
+        f"{number(low, sign=True)} to {number(high, sign=True)}"
     )
     facts = [("does not matter below", f"{number(axis['delta'])} {axis['unit']}")]
     if axis["aa_error"] is not None:

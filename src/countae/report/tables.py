@@ -69,12 +69,11 @@ def leaderboard(data: Dataset) -> Table:
             if all(cell.value is None for cell in cells):
                 continue
             is_loss = contestant in data.losses
-            name = data.title(contestant) if is_loss else f"{data.title(contestant)}, control"
             seeds = len(data.seeds) if is_loss else 1
             rows.append(
                 (
                     [
-                        Cell(name, name, mark="name"),
+                        _name(data, contestant),
                         Cell(noise_title(noise), noise_title(noise)),
                         *cells,
                         Cell(str(seeds) if is_loss else "–", seeds),
@@ -86,6 +85,13 @@ def leaderboard(data: Dataset) -> Table:
     if by is not None:
         rows.sort(key=lambda row: math.inf if row[0][by].value is None else row[0][by].value)
     return Table("Leaderboard: losses, noise and controls", columns, rows, by)
+
+
+def _name(data: Dataset, contestant: str) -> Cell:
+    """Short name with the full one below it."""
+    text, title = data.short(contestant), data.title(contestant)
+    note = title if contestant in data.losses else "control"
+    return Cell(text, text, "" if note == text else note, "name")
 
 
 def _row_class(is_loss: bool, noise: str, contestant: str) -> str:
@@ -126,7 +132,7 @@ def factorial(data: Dataset) -> Table | None:
     high = null if math.isfinite(null) and null > low else max(known)
     rows = []
     for name in [*data.losses, *data.baselines]:
-        head = Cell(short(name) if name in data.losses else data.title(name), mark="name")
+        head = Cell(data.short(name), mark="name")
         cells = [_shaded(scores[name, noise], low, high) for noise in noises]
         rows.append(([head, *cells], "" if name in data.losses else "control"))
     columns = [Column("Means from", numeric=False)]
@@ -153,10 +159,10 @@ def by_loss(
         cells = [_score_cell(data, name, column, metric) for metric in metrics]
         if all(cell.value is None for cell in cells):
             continue
-        extra = " with NB noise" if name == NULL else ""
+        note = "control, with NB noise" if name == NULL else ""
+        head = Cell(data.short(name), note=note, mark="name")
         rows.append(
-            ([Cell(data.title(name) + extra, mark="name"), *cells],
-             "" if name in data.losses else "control")
+            ([head, *cells], "" if name in data.losses else "control")
         )  # fmt: skip
     if not metrics or not rows:
         return None
@@ -176,7 +182,7 @@ def cost(data: Dataset) -> Table:
         places = sorted({f"{r['device']}, {r['threads']}" for r in records})
         spread = f"± {stdev(seconds):.1f}" if len(seconds) > 1 else ""
         cells = [
-            Cell(data.title(loss), mark="name"), Cell(str(len(records)), len(records)),
+            Cell(data.short(loss), mark="name"), Cell(str(len(records)), len(records)),
             Cell(f"{fmean(seconds):,.1f}", fmean(seconds), spread),
             Cell(whole(epochs), epochs), Cell(whole(kept), kept), Cell(whole(memory), memory),
             Cell(whole(records[0]["parameters"]), records[0]["parameters"]),

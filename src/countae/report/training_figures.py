@@ -7,10 +7,10 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from countae.report.figures import Figure, figure, values
+from countae.report.figures import Figure, figure, log_axis, values
 from countae.report.latent import Latents
 from countae.report.load import Dataset
-from countae.report.look import COLOURS, GREY, SHAPES, colour_of, cycle, short
+from countae.report.look import COLOURS, GREY, SHAPES, colour_of, cycle, percent, short
 
 MOST_EPOCHS = 120
 STYLES = {"validation": (1, 0), "training": (3, 2)}
@@ -38,7 +38,7 @@ def _training_curve(data: Dataset, loss: str) -> Figure:
         best.append(
             {"epoch": epoch + 1, "loss": parts["validation"][epoch], "seed": record["seed"]}
         )
-    x = alt.X("epoch:Q", scale=alt.Scale(type="log"), title="epoch (log scale)")
+    x = log_axis(alt.X, "epoch", [row["epoch"] for row in rows], "epoch (log scale)")
     y = alt.Y("loss:Q", scale=alt.Scale(zero=False), title=None, axis=alt.Axis(tickCount=4))
     dash = alt.Scale(domain=list(STYLES), range=[list(style) for style in STYLES.values()])
     lines = (
@@ -47,8 +47,6 @@ def _training_curve(data: Dataset, loss: str) -> Figure:
         .encode(
             x=x, y=y, detail="seed:N",
             strokeDash=alt.StrokeDash("part:N", scale=dash, legend=None),
-            opacity=alt.Opacity("part:N", legend=None, scale=alt.Scale(
-                domain=list(STYLES), range=[0.95, 0.55])),
         )
     )  # fmt: skip
     kept = (
@@ -113,5 +111,5 @@ def _latent_map(latents: Latents, loss: str, names: list[str]) -> Figure:
         y=alt.Y("y:Q", axis=plain, title="PC 2", scale=alt.Scale(zero=False)),
         **channels,
     )
-    title = f"{short(loss)}: two axes hold {share:.0%} of the variance"
+    title = f"{short(loss)}, {percent(share)} of the variance"
     return figure(chart, title, height=250, small=True)
