@@ -23,7 +23,7 @@ demo: $(BIN)/.installed  ## run the workflow on the built-in data and print the 
 	else \
 	  snakemake --logger rich; \
 	fi
-	@countae explain results/*/verdict.json
+	@countae explain --short results/*/verdict.json
 	@echo "Report: $(CURDIR)/results/report.html"
 
 test: $(BIN)/.installed  ## run the test suite (a few minutes)

@@ -436,6 +436,9 @@ def report(
 @app.command()
 def explain(
     verdicts: Annotated[list[Path], typer.Argument(help="verdict.json files.")],
+    short: Annotated[
+        bool, typer.Option("--short/--long", help="One sentence, or the reasons as well.")
+    ] = False,
 ) -> None:
     """Tell verdicts as prose.
 
@@ -446,6 +449,8 @@ def explain(
     for path in verdicts:
         found = read_json(config.existing_file(path, "verdict.json"))
         typer.echo(found["sentence"])
+        if short:
+            continue
         for name, axis in found["axes"].items():
             typer.echo(f"  {name} ({axis['outcome']}): {axis['reason']}")
         typer.echo(f"  zero inflation: {found['zero_inflation']['reason']}")

@@ -68,7 +68,11 @@ def score_network(
     test, fitted = _test_cells(matrix), _noise_cells(matrix)
     native = predict_hidden(network, matrix, test, device=device)
     mean = predict_hidden(network, matrix, fitted, device=device).mean
-    columns = {"native": native} | _noise_columns(matrix, native.mean, mean, test, fitted)
+    columns = {"native": native} | {
+        name: Prediction(native.likelihood, parameters)
+        for name, parameters in native.likelihood.variants(native.parameters).items()
+    }
+    columns |= _noise_columns(matrix, native.mean, mean, test, fitted)
     return _scored(matrix, test, columns, wanted)
 
 

@@ -125,7 +125,8 @@ def decide(
         axes[name] = asdict(verdict)
     genes, gene_pairs = judge_genes(results, settings, gene_table)
     inflation = zero_inflation(cells, axes["mean"]["best"], axes["overall"], settings)
-    tally = genes["class"].value_counts().to_dict()
+    classes = [*results.likelihoods, "tie", "undecided", "not_testable"]
+    tally = {name: int((genes["class"] == name).sum()) for name in classes}
     outcome = {
         "dataset": dataset,
         "sentence": sentence(dataset, axes["overall"], tally, gene_pairs, inflation, titles),

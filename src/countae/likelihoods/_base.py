@@ -90,6 +90,10 @@ class Likelihood(ABC):
         """
         return {}
 
+    def variants(self, parameters: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Other readings of the same fit that are worth a column of their own, by name."""
+        return {}
+
     def from_mean(self, mean: Tensor, **raw: Tensor) -> dict[str, Tensor]:
         """Parameters of this family with expected count ``mean`` and the given ``noise_heads``."""
         raise TypeError(f"{self.name} cannot be put around another network's mean")

@@ -57,6 +57,11 @@ class SquaredError(Likelihood):
         per_gene = (squares.sum(dim=0) + squares.mean()) / (len(squares) + 1)
         return {"log_scale": 0.5 * per_gene.log()}
 
+    def variants(self, parameters: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """``one_scale``: one s for all genes, which is what a plain squared error asserts."""
+        scale = parameters["scale"]
+        return {"one_scale": parameters | {"scale": scale.square().mean().sqrt().expand_as(scale)}}
+
     def log_pmf(
         self, counts: Tensor, *, location: Tensor, scale: Tensor, size_factor: Tensor
     ) -> Tensor:

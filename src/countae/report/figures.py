@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 import numpy as np
+from altair.utils import schemapi
 
 from countae.report.load import Dataset
 from countae.report.look import (
@@ -52,7 +53,7 @@ def figure(
     """A figure as wide as its place on the page."""
     chart = chart.properties(width="container", height=height)
     with alt.data_transformers.enable(consolidate_datasets=False):
-        spec = chart.to_dict()
+        spec = chart.to_dict(validate=False)  # a test checks them; here it would take seconds
     spec.pop("config", None)  # the page has its own, for light and for dark
     spec["description"] = title
     spec["autosize"] = {"type": "fit-x", "contains": "padding"}
@@ -61,7 +62,8 @@ def figure(
 
 def values(rows: Iterable[dict[str, Any]]) -> alt.InlineData:
     """Rows as inline data."""
-    return alt.InlineData(values=rounded(list(rows)))
+    with schemapi.debug_mode(False):  # every row would be checked against the schema
+        return alt.InlineData(values=rounded(list(rows)))
 
 
 def layered(*layers: alt.Chart | None) -> alt.LayerChart:

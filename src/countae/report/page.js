@@ -7,6 +7,7 @@ const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const views = new Map();
 const MANY_MARKS = 3000;
 const PAGE = 25;
+const DEEP_BLUE = "#0072B2", LIGHT_BLUE = "#3D9BDD"; // the palette's blue is too dim on a dark ground
 
 // ---- figures ------------------------------------------------------------------------------
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -52,18 +53,14 @@ function config() {
 async function draw(element) {
   if (views.has(element.id)) return;
   views.set(element.id, null);
-  const spec = byRow(figures[element.id]);
+  const text = JSON.stringify(figures[element.id]);
+  const spec = byRow(JSON.parse(dark.matches ? text.replaceAll(DEEP_BLUE, LIGHT_BLUE) : text));
   const result = await window.vegaEmbed(element, spec, {
     actions: false, defaultStyle: false, config: config(), tooltip: { theme: "custom" },
     renderer: marks(spec) > MANY_MARKS ? "canvas" : "svg",
   });
   views.set(element.id, result);
   element.style.minHeight = "0";
-}
-
-function erase() {
-  for (const result of views.values()) if (result) result.finalize();
-  views.clear();
 }
 
 // Figures in sight are drawn first, the others while the browser is idle: the page opens at once,
@@ -100,7 +97,15 @@ document.addEventListener("click", async (event) => {
   save(await result.view.toImageURL(kind, kind === "png" ? 2 : 1), `${button.dataset.figure}.${kind}`);
 });
 
-dark.addEventListener("change", () => { erase(); drawAll(); });
+// One after the other, so that a page that is printed while the theme changes has all its figures.
+dark.addEventListener("change", async () => {
+  for (const [key, result] of [...views]) {
+    if (!result) continue;
+    views.delete(key);
+    await draw(document.getElementById(key));
+    result.finalize();
+  }
+});
 
 // ---- tables in the page -------------------------------------------------------------------
 function compare(a, b) {

@@ -41,7 +41,12 @@ def score_dots(data: Dataset) -> Figure | None:
     x_scale = alt.Scale(zero=False, nice=True)
     base = alt.Chart(values(rows)).encode(y=y, yOffset=offset, color=colour)
     bars = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("low:Q", scale=x_scale, title="log score, nats per entry (left is better)"),
+        x=alt.X(
+            "low:Q",
+            scale=x_scale,
+            title="log score, nats per entry (left is better)",
+            axis=alt.Axis(tickCount=8),
+        ),
         x2="high:Q",
     )
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(
@@ -145,10 +150,10 @@ def forest(data: Dataset) -> Figure | None:
     return figure(
         layered(zone, zero, bars, dots),
         f"Every loss against the best one, {short(axis['best'])}",
-        f"Paired difference on the same cells and seeds, with its {percent(1 - level)} interval. The "
-        "grey band holds differences too small to matter: a bar inside it is a practical tie, "
-        "a bar right of it a defeat, anything else is undecided. The scale is logarithmic "
-        "outside the band.",
+        f"Paired difference on the same cells and seeds, with its {percent(1 - level)} "
+        "interval. The grey band holds differences too small to matter: a bar inside it is a "
+        "practical tie, a bar right of it a defeat, anything else is undecided. The scale is "
+        "logarithmic outside the band.",
         height=max(90, 38 * len(rows)),
     )
 
