@@ -17,12 +17,9 @@ $(BIN)/.installed: envs/requirements.lock pyproject.toml
 	@touch $@
 
 demo: $(BIN)/.installed  ## run the workflow on the built-in data and print the verdict
-	@if snakemake --quiet all -n >/dev/null 2>&1 && \
-	    snakemake -n 2>/dev/null | grep -q "Nothing to be done"; then \
+	@if snakemake --dry-run 2>/dev/null | grep -q "Nothing to be done"; then \
 	  echo "Nothing to be done: all results are up to date."; \
-	else \
-	  snakemake --logger rich; \
-	fi
+	elif [ -t 1 ]; then snakemake --logger rich; else snakemake; fi
 	@countae explain --short results/*/verdict.json
 	@echo "Report: $(CURDIR)/results/report.html"
 

@@ -139,7 +139,7 @@ def read_datasets(path: str | Path) -> dict[str, dict[str, str]]:
 
 
 def gpus_per_fit(device: str) -> int:
-    """1 where a fit should be given a GPU: it is asked for, or ``auto`` and this machine has one."""
+    """1 where a fit should get a GPU: asked for, or ``auto`` and this machine has one, else 0."""
     here = shutil.which("nvidia-smi") is not None and Path("/dev/nvidia0").exists()
     return int(device == "cuda" or (device == "auto" and here))
 

@@ -100,7 +100,7 @@ def _gaps(
     delta: np.ndarray,
     level: float,
 ) -> Difference:
-    """Every loss against each gene's ``reference`` loss, (loss, gene); above 0: that one is better.
+    """Every loss against each gene's ``reference``, (loss, gene); above 0: that is better.
 
     ``per_cell`` and ``per_seed`` are scores, (cell, loss, gene) and (seed, loss, gene).
     """

@@ -92,7 +92,8 @@ class Results:
         if not path.is_file():
             raise ScoreError(
                 f"{path}: is needed for the verdict, but is not there. Fix: run `countae "
-                f"{'fit' if file == 'fit.json' else 'score'}` for {likelihood} and seed {seed}, or "
+                f"{'fit' if file == 'fit.json' else 'score'}` for {likelihood} and seed "
+                f"{seed}, or "
                 "the whole workflow."
             )
         return path

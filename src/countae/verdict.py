@@ -12,7 +12,7 @@ from countae.comparison import aa_error, holm, paired
 from countae.gene_verdict import judge_genes
 from countae.metrics.dispersion_standard_error import IDENTIFIABLE
 from countae.results import NULL, Results
-from countae.wording import axis_reason, sentence, zero_inflation_reason
+from countae.wording import axis_reason, sentence, short, zero_inflation_reason
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +129,7 @@ def decide(
     tally = {name: int((genes["class"] == name).sum()) for name in classes}
     outcome = {
         "dataset": dataset,
-        "sentence": sentence(dataset, axes["overall"], tally, gene_pairs, inflation, titles),
+        "sentence": sentence(dataset, axes["overall"], tally, gene_pairs, inflation),
         "titles": titles,
         "recommended": axes["overall"]["recommended"],
         "axes": axes,
@@ -283,7 +283,8 @@ def _reasons_to_abstain(
         )
     if verdict.outcome == "abstain":
         reasons.append(
-            f"the best network ({verdict.best}, {verdict.scores[verdict.best]:.4f}) does not "
+            f"the best network ({short(verdict.best)}, {verdict.scores[verdict.best]:.4f}) "
+            "does not "
             f"predict better than the gene's mean with NB noise ({verdict.null:.4f})"
         )
     if verdict.aa_error is not None and verdict.aa_error > WORST_AA_ERROR:

@@ -8,6 +8,12 @@ if TYPE_CHECKING:
     from countae.verdict import Verdict
 
 
+def short(name: str) -> str:
+    """Name of a loss as people write it: ``mse_log1p`` is MSE log1p, ``nb`` is NB."""
+    first, *rest = name.split("_")
+    return " ".join([first.upper() if len(first) <= 4 else first.capitalize(), *rest])
+
+
 def listed(names: list[str]) -> str:
     """Names joined with commas and "and"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
@@ -16,26 +22,24 @@ def listed(names: list[str]) -> str:
 def axis_reason(verdict: Verdict, blocked: list[str]) -> str:
     """Why an axis got its outcome, in one sentence."""
     low, high = verdict.interval
+    best, simplest = short(verdict.best), short(verdict.recommended)
     gap = (
-        f"{verdict.difference:.4f} {verdict.unit} better than {verdict.against} "
-        f"(95 % interval {low:.4f} to {high:.4f}; differences within ±{verdict.delta:.4f} do "
-        "not matter)"
+        f"{verdict.difference:.4f} {verdict.unit} better than {short(verdict.against)} (95 % "
+        f"interval {low:.4f} to {high:.4f}; differences within ±{verdict.delta:.4f} do not matter)"
     )
     if blocked:
         return f"No verdict: {'; '.join(blocked)}."
     if verdict.outcome == "winner":
-        return f"{verdict.best} is {gap}, and beats every other loss."
-    others = listed([name for name in verdict.contenders if name != verdict.best])
+        return f"{best} is {gap}, and beats every other loss."
+    others = [short(name) for name in verdict.contenders if name != verdict.best]
     if verdict.outcome == "tie":
         return (
-            f"{verdict.best} is {gap}; {others} cannot be told from it for any practical purpose. "
-            f"The simplest of them is {verdict.recommended}."
+            f"{best} is {gap}; {listed(others)} cannot be told from it for any practical purpose. "
+            f"The simplest of them is {simplest}."
         )
     return (
-        f"{verdict.best} is {gap}; whether {others} "
-        f"{'is' if len(verdict.contenders) == 2 else 'are'} worse cannot be told from these "
-        "cells and "
-        "seeds."
+        f"{best} is {gap}; whether {listed(others)} {'is' if len(others) == 1 else 'are'} worse "
+        "cannot be told from these cells and seeds."
     )
 
 
@@ -45,28 +49,24 @@ def sentence(
     genes: dict[str, int],
     gene_pairs: list[dict[str, Any]],
     inflation: dict[str, Any],
-    titles: dict[str, str],
 ) -> str:
     """The verdict of a data set in one sentence, with its size and its uncertainty."""
-    name = {key: titles.get(key, key) for key in overall["scores"]}
     zeros = f"zero inflation is {'' if inflation['asserted'] else 'not '}asserted"
     if overall["outcome"] == "abstain":
         reason = overall["reason"][0].lower() + overall["reason"][1:].rstrip(".")
         return f"{dataset}: {reason}; {zeros}."
-    tied = listed([name[key] for key in overall["contenders"]])
-    chosen = name[overall["recommended"]]
+    contenders = listed([short(name) for name in overall["contenders"]])
+    chosen = short(overall["recommended"])
     said = {
         "winner": f"{chosen} tells the story best",
-        "tie": f"{tied} tell the story equally well, so the simplest, {chosen}, is enough",
-        "undecided": f"the data cannot decide between {tied}; {chosen} is the simplest of the best",
+        "tie": f"{contenders} tell the story equally well, so the simplest, {chosen}, is enough",
+        "undecided": f"the data cannot decide between {contenders}; {chosen} is the simplest of "
+        "the best",
     }[overall["outcome"]]
-    return (
-        f"{dataset}: {said}{_lead(overall, name)}; "
-        f"{_by_gene(overall, genes, gene_pairs, name)}; {zeros}."
-    )
+    return f"{dataset}: {said}{_lead(overall)}; {_by_gene(overall, genes, gene_pairs)}; {zeros}."
 
 
-def _lead(overall: dict[str, Any], name: dict[str, str]) -> str:
+def _lead(overall: dict[str, Any]) -> str:
     """By how much the best loss leads the first one that it beats."""
     beaten = [
         pair
@@ -78,29 +78,26 @@ def _lead(overall: dict[str, Any], name: dict[str, str]) -> str:
     nearest = min(beaten, key=lambda pair: pair["difference"])
     low, high = nearest["interval"]
     return (
-        f" (ahead of {name[nearest['worse']]} by {nearest['difference']:.4f} {overall['unit']}, "
-        f"95 % interval {low:.4f} to {high:.4f})"
+        f" ({nearest['difference']:.4f} {overall['unit']} ahead of {short(nearest['worse'])}, the "
+        f"next; 95 % interval {low:.4f} to {high:.4f})"
     )
 
 
 def _by_gene(
-    overall: dict[str, Any],
-    genes: dict[str, int],
-    gene_pairs: list[dict[str, Any]],
-    name: dict[str, str],
+    overall: dict[str, Any], genes: dict[str, int], gene_pairs: list[dict[str, Any]]
 ) -> str:
     """On how many genes the recommended loss is better or worse than each other one."""
     chosen = overall["recommended"]
     testable = sum(number for label, number in genes.items() if label != "not_testable")
-    won = [
-        f"{name[pair['worse']]} on {pair['genes']:,}"
-        for pair in gene_pairs
-        if pair["better"] == chosen
-    ]
-    lost = max((pair["genes"] for pair in gene_pairs if pair["worse"] == chosen), default=0)
+
+    def on_genes(mine: str, other: str) -> str:
+        pairs = (pair for pair in gene_pairs if pair[mine] == chosen and pair["genes"])
+        found = [f"{short(pair[other])} on {pair['genes']:,}" for pair in pairs]
+        return listed(found) if found else "none"
+
     return (
-        f"of {testable:,} testable genes it is better than {listed(won)}, and worse than any other "
-        f"loss on {lost:,} at most"
+        f"of {testable:,} testable genes it is better than {on_genes('better', 'worse')}, worse "
+        f"than {on_genes('worse', 'better')}"
     )
 
 
@@ -111,7 +108,7 @@ def zero_inflation_reason(
     first = conditions["same_means"]
     low, high = first["interval"]
     numbers = (
-        f"around the means of the {first['network']} network, ZINB noise scores "
+        f"around the means of the {short(first['network'])} network, ZINB noise scores "
         f"{first['difference']:+.4f} nats/entry against NB noise (95 % interval {low:+.4f} to "
         f"{high:+.4f}; at least {first['delta']:.4f} is needed)"
     )

@@ -59,7 +59,7 @@ def test_a_missing_or_broken_file_is_told(tmp_path):
     with pytest.raises(ConfigError, match="not readable as YAML"):
         config.read_config(tmp_path / "config.yaml")
     with pytest.raises(ConfigError, match=r"nothing there.*Did you mean 'config.yaml'\?"):
-        config.read_config(tmp_path / "confg.yaml")
+        config.read_config(tmp_path / "configg.yaml")
     (tmp_path / "list.yaml").write_text("- 1")
     with pytest.raises(ConfigError, match="found list"):
         config.read_config(tmp_path / "list.yaml")

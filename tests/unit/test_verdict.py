@@ -111,7 +111,7 @@ def test_a_clear_winner_is_named_with_its_lead(world):
     low, high = overall["interval"]
     assert low < 0.03 < high
     assert overall["aa_error"] == 0
-    assert "NB tells the story best (ahead of POISSON by 0.0" in verdict["sentence"]
+    assert "made_up: NB tells the story best (0.0" in verdict["sentence"]
     assert verdict["genes"] == {
         "mse_log1p": 0, "poisson": 0, "nb": GENES, "tie": 0, "undecided": 0, "not_testable": 0,
     }  # fmt: skip

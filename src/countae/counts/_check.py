@@ -128,7 +128,8 @@ def check_library_size(library: np.ndarray, total: np.ndarray, *, source: str, k
             f"all genes, so at least the counts in this matrix, but {bad.sum():,} of "
             f"{bad.size:,} cells "
             f"have less; first: {library[cell]:.6g} for {total[cell]:,} counts. Such a column "
-            "usually holds a size factor or a logarithm. Fix: name the column of total counts, or leave "
+            "usually holds a size factor or a logarithm. Fix: name the column of total counts, "
+            "or leave "
             "`library_size_key` empty."
         )
 

@@ -52,10 +52,14 @@ def explained(data: Dataset) -> Figure | None:
     return figure(
         layered(
             zero.encode(x=alt.X("zero:Q", **x)),
-            base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q", **x), x2="high:Q"),
-            base.mark_rule(strokeWidth=6, opacity=0.5).encode(x="lower:Q", x2="upper:Q"),
+            base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q", **x), x2=alt.X2("high")),
+            base.mark_rule(strokeWidth=6, opacity=0.5).encode(
+                x=alt.X("lower:Q"), x2=alt.X2("upper")
+            ),
             base.mark_point(filled=True, size=90, opacity=1).encode(
-                x="median:Q", shape=loss_shape(data, legend=False), tooltip=["loss:N", *tips]
+                x=alt.X("median:Q"),
+                shape=loss_shape(data, legend=False),
+                tooltip=[alt.Tooltip("loss:N"), *tips],
             ),
         ),
         "How much of each gene's variation the expected counts explain",
@@ -93,7 +97,7 @@ def variance_against_mean(data: Dataset) -> Figure | None:
     poisson = (
         alt.Chart(values(ends))
         .mark_line(strokeDash=[2, 3], color=GREY, strokeWidth=1.5)
-        .encode(x="mean:Q", y="value:Q")
+        .encode(x=alt.X("mean:Q"), y=alt.Y("value:Q"))
     )
     shown = spread_evenly(data.genes).query("variance > 0")
     found = [*shown["variance"], *(row["value"] for row in rows)]
@@ -131,7 +135,12 @@ def _against_mean(
     lines = (
         alt.Chart(values(rows))
         .mark_line(strokeWidth=2.2)
-        .encode(x="mean:Q", y="value:Q", color=loss_colour(data), strokeDash=loss_dash(data))
+        .encode(
+            x=alt.X("mean:Q"),
+            y=alt.Y("value:Q"),
+            color=loss_colour(data),
+            strokeDash=loss_dash(data),
+        )
     )
     return alt.layer(dots, lines)
 
@@ -164,10 +173,10 @@ def zero_errors(data: Dataset) -> list[Figure]:
             .encode(
                 x=log_mean(data, "mean"),
                 y=y,
-                tooltip=["gene:N", alt.Tooltip("error:Q", format=".3f")],
+                tooltip=[alt.Tooltip("gene:N"), alt.Tooltip("error:Q", format=".3f")],
             )
         )
-        zero = alt.Chart(values([{"zero": 0}])).mark_rule(color=GREY).encode(y="zero:Q")
+        zero = alt.Chart(values([{"zero": 0}])).mark_rule(color=GREY).encode(y=alt.Y("zero:Q"))
         made.append(figure(layered(dots, zero), short(loss), height=150, small=True))
     return made
 
@@ -253,12 +262,14 @@ def pit_histograms(data: Dataset) -> list[Figure]:
                     title="PIT",
                     axis=alt.Axis(tickCount=3),
                 ),
-                x2="to:Q",
+                x2=alt.X2("to"),
                 y=alt.Y("density:Q", scale=alt.Scale(domain=[0, top]), title=None),
-                y2=alt.datum(0),
+                y2=alt.Y2Datum(0),
                 tooltip=[alt.Tooltip("from:Q"), alt.Tooltip("density:Q", format=".3f")],
             )
         )
-        flat = alt.Chart(values([{"one": 1}])).mark_rule(strokeDash=[5, 4]).encode(y="one:Q")
+        flat = (
+            alt.Chart(values([{"one": 1}])).mark_rule(strokeDash=[5, 4]).encode(y=alt.Y("one:Q"))
+        )
         made.append(figure(layered(bars, flat), short(loss), height=140, small=True))
     return made

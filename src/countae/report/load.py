@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from countae.errors import ScoreError
 from countae.files import read_json
 from countae.report.look import short
@@ -58,18 +60,18 @@ class Dataset:
         """Seeds of the compared fits, without those of the A/A arm."""
         return self.verdict["seeds"]
 
-    @property
+    @cached_property
     def baselines(self) -> list[str]:
         """References that were scored, the null first."""
         found = self.scores["contestant"].unique().tolist()
         return [name for name in found if name not in self.losses]
 
-    @property
+    @cached_property
     def metrics(self) -> list[str]:
         """Metrics that were computed, by name."""
         return sorted(self.scores["metric"].unique())
 
-    @property
+    @cached_property
     def noises(self) -> list[str]:
         """Noise columns, the own one (``native``) first."""
         found = self.scores["noise"].unique().tolist()
@@ -98,12 +100,14 @@ class Dataset:
     def summary(self, contestant: str, noise: str, metric: str) -> tuple[float, float | None]:
         """Mean over seeds of a metric's value for the data set, and its standard deviation.
 
-        NaN when it was not computed; the deviation is None with a single seed.
+        NaN when it was not computed; the deviation is None with a single seed, or where a
+        seed's value is not finite.
         """
         values = self._summaries.get((contestant, noise, metric))
         if values is None:
             return float("nan"), None
-        return float(values.mean()), float(values.std()) if len(values) > 1 else None
+        spread = len(values) > 1 and np.isfinite(values).all()
+        return float(values.mean()), float(values.std()) if spread else None
 
     def points(self, noise: str, metric: str, *, level: str) -> pd.DataFrame:
         """Mean over seeds of a metric per contestant (rows) and id (columns)."""

@@ -47,7 +47,7 @@ def score_dots(data: Dataset) -> Figure | None:
             title="log score, nats per entry (left is better)",
             axis=alt.Axis(tickCount=8),
         ),
-        x2="high:Q",
+        x2=alt.X2("high"),
     )
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(
         x=alt.X("score:Q", scale=x_scale),
@@ -59,10 +59,14 @@ def score_dots(data: Dataset) -> Figure | None:
         ],
     )
     caption = (
-        "Reading across a row: what changes is the noise, around the same means. Reading down one "
-        "colour: what changes is the means, with the same noise. Dot: mean over seeds; bar: ± one "
-        "standard deviation over seeds, mostly smaller than the dot."
+        "Reading across a row: what changes is the noise, around the same means. Reading down "
+        "one colour: what changes is the means, with the same noise."
     )
+    if len(data.seeds) > 1:
+        caption += (
+            " Dot: mean over seeds; bar: ± one standard deviation over seeds, mostly smaller than "
+            "the dot."
+        )
     return figure(
         layered(_control_lines(data), bars, dots),
         "Log score of each loss with its own and with refitted noise",
@@ -87,7 +91,10 @@ def _control_lines(data: Dataset) -> alt.Chart | None:
     return (
         alt.Chart(values(rows))
         .mark_rule(strokeDash=[5, 4], color="#8A8A8A")
-        .encode(x="score:Q", tooltip=["control:N", alt.Tooltip("score:Q", format=".4f")])
+        .encode(
+            x=alt.X("score:Q"),
+            tooltip=[alt.Tooltip("control:N"), alt.Tooltip("score:Q", format=".4f")],
+        )
     )
 
 
@@ -128,12 +135,12 @@ def forest(data: Dataset) -> Figure | None:
     zone = (
         alt.Chart(values([{"low": -delta, "high": delta}]))
         .mark_rect(color="#8A8A8A", opacity=0.18)
-        .encode(x=alt.X("low:Q", scale=scale, axis=x_axis, title=title), x2="high:Q")
+        .encode(x=alt.X("low:Q", scale=scale, axis=x_axis, title=title), x2=alt.X2("high"))
     )
     base = alt.Chart(values(rows)).encode(
         y=alt.Y("loss:N", sort=order, title=None), color=loss_colour(data, legend=False)
     )
-    bars = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", scale=scale), x2="high:Q")
+    bars = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", scale=scale), x2=alt.X2("high"))
     dots = base.mark_point(filled=True, size=90, opacity=1).encode(
         x=alt.X("difference:Q", scale=scale),
         shape=loss_shape(data, legend=False),
@@ -145,7 +152,7 @@ def forest(data: Dataset) -> Figure | None:
             alt.Tooltip("decision:N"),
         ],
     )
-    zero = alt.Chart(values([{"zero": 0}])).mark_rule(color="#8A8A8A").encode(x="zero:Q")
+    zero = alt.Chart(values([{"zero": 0}])).mark_rule(color="#8A8A8A").encode(x=alt.X("zero:Q"))
     level = data.verdict.get("settings", {}).get("level", 0.05)
     return figure(
         layered(zone, zero, bars, dots),
@@ -185,7 +192,11 @@ def gene_gaps(data: Dataset) -> Figure | None:
             y=alt.Y("gene:N", sort=list(top.index), title=None),
             color=loss_colour(data),
             shape=loss_shape(data),
-            tooltip=["gene:N", "loss:N", alt.Tooltip("gap:Q", format=".4f")],
+            tooltip=[
+                alt.Tooltip("gene:N"),
+                alt.Tooltip("loss:N"),
+                alt.Tooltip("gap:Q", format=".4f"),
+            ],
         )
     )
     return figure(

@@ -45,14 +45,22 @@ def _training_curve(data: Dataset, loss: str) -> Figure:
         alt.Chart(values(rows))
         .mark_line(strokeWidth=1.4, opacity=0.85, color=colour_of(data.losses)[loss])
         .encode(
-            x=x, y=y, detail="seed:N",
+            x=x, y=y, detail=alt.Detail("seed:N"),
             strokeDash=alt.StrokeDash("part:N", scale=dash, legend=None),
         )
     )  # fmt: skip
     kept = (
         alt.Chart(values(best))
         .mark_point(filled=True, size=45, opacity=1, color=colour_of(data.losses)[loss])
-        .encode(x=x, y=y, tooltip=["seed:N", "epoch:Q", alt.Tooltip("loss:Q", format=".4f")])
+        .encode(
+            x=x,
+            y=y,
+            tooltip=[
+                alt.Tooltip("seed:N"),
+                alt.Tooltip("epoch:Q"),
+                alt.Tooltip("loss:Q", format=".4f"),
+            ],
+        )
     )
     return figure(alt.layer(lines, kept), short(loss), height=160, small=True)
 

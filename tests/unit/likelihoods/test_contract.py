@@ -298,6 +298,19 @@ def test_calibrate_returns_gene_heads_only(likelihood):
         assert torch.isfinite(value).all()
 
 
+def test_variants_are_distributions_too(likelihood):
+    """Other readings of a fit get a column of their own: same parameters, finite scores."""
+    raw, counts, size = at_start(likelihood, MODERATE)
+    made = likelihood.constrain(raw, size)
+    wide = {name: value.expand_as(counts) for name, value in made.items()}
+    for name, parameters in likelihood.variants(wide).items():
+        assert name.isidentifier()
+        assert set(parameters) == set(likelihood.parameters)
+        value = likelihood.log_pmf(counts, **parameters)
+        assert value.shape == counts.shape
+        assert torch.isfinite(value).all()
+
+
 def test_pickles(likelihood):
     """A copy through pickle gives the same numbers."""
     raw, counts, size = at_start(likelihood, MODERATE)

@@ -1,0 +1,262 @@
+"""What stands in figures, tables and methods, against the results they come from."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import pytest
+
+from countae.report import (
+    fit_figures,
+    latent,
+    look,
+    methods,
+    score_figures,
+    story,
+    tables,
+    training_figures,
+)
+from countae.report.load import load
+from countae.report.page import by_column
+
+
+def inline(spec: dict) -> list[list[dict]]:
+    """Inline data of a specification, layer by layer."""
+    own = [spec["data"]["values"]] if "values" in spec.get("data", {}) else []
+    return own + [rows for layer in spec.get("layer", []) for rows in inline(layer)]
+
+
+@pytest.fixture(scope="module")
+def data(toy):
+    return load(toy)
+
+
+def test_specifications_are_valid_vega_lite(data):
+    figures = [
+        score_figures.score_dots(data), score_figures.forest(data), score_figures.gene_gaps(data),
+        fit_figures.explained(data), fit_figures.zeros_against_mean(data),
+        fit_figures.variance_against_mean(data), fit_figures.reliability(data),
+        fit_figures.zero_errors(data)[0], fit_figures.pit_histograms(data)[0],
+        training_figures.training_curves(data)[0],
+        training_figures.latent_maps(data.latents, data.losses)[0],
+    ]  # fmt: skip
+    for made in figures:
+        alt.Chart.from_dict(made.spec, validate=True)
+        assert made.spec["width"] == "container"
+        assert made.spec["description"] == made.title
+
+
+def test_forest_shows_the_pairs_of_the_verdict(data):
+    rows = next(rows for rows in inline(score_figures.forest(data).spec) if "loss" in rows[0])
+    pairs = [p for p in data.verdict["axes"]["overall"]["pairs"] if p["better"] == "nb"]
+    assert [row["loss"] for row in rows] == ["ZINB", "MSE log1p"]
+    for row, pair in zip(rows, pairs, strict=True):
+        shown = [row["difference"], row["low"], row["high"]]
+        np.testing.assert_allclose(shown, [pair["difference"], *pair["interval"]], rtol=1e-4)
+
+
+def test_score_dots_average_over_seeds(data):
+    rows = inline(score_figures.score_dots(data).spec)
+    dots = next(part for part in rows if "noise" in part[0])
+    own = next(row for row in dots if row["loss"] == "NB" and row["noise"] == "own")
+    assert own["score"] == pytest.approx(0.87 + 0.001, abs=1e-5)  # seeds 0, 1, 2 add 0, .001, .002
+    assert own["high"] - own["score"] == pytest.approx(0.001, abs=2e-5)
+    controls = next(part for part in rows if "control" in part[0])
+    assert [row["control"] for row in controls] == ["gene mean | NB", "oracle"]
+
+
+def test_expected_zeros_follow_the_scores(data):
+    parts = inline(fit_figures.zeros_against_mean(data).spec)
+    observed, expected = parts[0], parts[1]
+    assert len(observed) == len(data.genes)
+    assert {row["loss"] for row in expected} == {"MSE log1p", "NB", "ZINB"}
+    for row in expected:
+        assert row["value"] == pytest.approx(np.exp(-row["mean"]) + 0.001, abs=0.02)
+
+
+def test_pit_and_reliability_hold_the_bins_of_the_scores(data):
+    bars = inline(fit_figures.pit_histograms(data)[0].spec)[0]
+    assert [bar["density"] for bar in bars] == pytest.approx([1 + 0.01 * k for k in range(20)])
+    assert bars[-1]["to"] == pytest.approx(1)
+    curve = inline(fit_figures.reliability(data).spec)[1]
+    first = [row for row in curve if row["loss"] == "NB"]
+    assert [row["predicted"] for row in first] == pytest.approx([0.05, 0.45, 0.95])
+    assert [row["observed"] for row in first] == pytest.approx([0, 0.4, 0.9])
+
+
+def test_colour_and_dash_of_a_loss_are_fixed(data):
+    spec = fit_figures.zeros_against_mean(data).spec
+    line = spec["layer"][1]["encoding"]
+    for channel in ("color", "strokeDash"):
+        assert line[channel]["scale"]["domain"] == ["MSE log1p", "NB", "ZINB"]
+        assert len(set(map(str, line[channel]["scale"]["range"]))) == 3
+
+
+def test_training_curves_keep_all_seeds_and_mark_the_kept_epoch(data):
+    lines, kept = inline(training_figures.training_curves(data)[1].spec)
+    assert {row["seed"] for row in lines} == {0, 1, 2}
+    assert {row["part"] for row in lines} == {"training", "validation"}
+    assert [row["epoch"] for row in kept] == [20, 21, 22]
+
+
+def test_long_training_curves_are_thinned():
+    shown = training_figures._thinned(1000)
+    assert len(shown) <= 120
+    assert (shown[0], shown[-1]) == (0, 999)
+
+
+def test_leaderboard_is_sorted_and_has_the_controls(data):
+    table = tables.leaderboard(data)
+    by = [column.label for column in table.columns].index("log score")
+    scores = [cells[by].value for cells, _ in table.rows]
+    assert scores == sorted(scores)
+    assert len(table.rows) == 4 * 4 + 3  # three losses and the oracle with four noises, the null
+    names = [(cells[0].text, cells[1].text) for cells, _ in table.rows]
+    assert {("Gene mean", "NB"), ("Gene mean", "Poisson"), ("Oracle", "own")} <= set(names)
+    flagged = [column.label for column in table.columns if column.note == "compatibility only"]
+    assert flagged == ["MSE log1p", "Poisson loss"]
+
+
+def test_factorial_shades_the_best_most(data):
+    table = tables.factorial(data)
+    shades = {cells[0].text: cells[1].shade for cells, _ in table.rows}
+    assert shades["Oracle"] > shades["NB"] > shades["MSE log1p"]
+    assert shades["Gene mean"] is None  # it has no noise of its own
+
+
+def test_interval_of_a_card_keeps_the_order(data):
+    for card in story.cards(data):
+        place = card.interval
+        ends = [place.band_low, place.zero, place.band_high, place.low, place.value, place.high]
+        assert ends == sorted(ends)
+        assert 0 <= ends[0]
+        assert ends[-1] <= 100
+
+
+def test_conditions_say_met_not_met_and_not_run(data):
+    found = story.conditions(data)
+    assert [state for _, state, _ in found] == ["not met", "not run", "not run"]
+    assert "−0.0004" in found[0][2]
+
+
+def test_gene_classes_list_all_losses_even_with_no_gene(data):
+    classes = {entry.title: entry.number for entry in story.gene_classes(data)}
+    assert classes["NB alone is best"] == "10"
+    assert classes["ZINB alone is best"] == "0"
+
+
+def test_commands_are_a_script_with_options_that_exist(results):
+    results.dataset = results.folder = "toy $(touch x)"
+    text = methods.commands(load(results.write()))
+    assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
+    assert "/home/someone" not in text
+    import typer
+
+    from countae.cli import app
+
+    verbs = typer.main.get_command(app).commands
+    for line in text.splitlines():
+        words = shlex.split(line.strip().partition("countae ")[2])
+        if words and not line.startswith("#"):
+            known = {option for each in verbs[words[0]].params for option in each.opts}
+            assert {word for word in words if word.startswith("--")} <= known
+
+
+def test_methods_hold_the_settings(data):
+    text = " ".join(paragraph for _, paragraph in methods.paragraphs(data))
+    for words in ("encoder widths 128", "step size 0.004", "in 5 folds", "seeds were 0, 1 and 2",
+                  "below 2 % of the", "further seeds 3, 4 and 5"):  # fmt: skip
+        assert words in text
+    parameters = {key: value for key, value, _ in methods.parameters(data)}
+    assert parameters["training.patience"] == "30"
+    assert "simulate.cells" not in parameters
+    meanings = {key: meaning for key, _, meaning in methods.parameters(data)}
+    assert meanings["split.folds"]
+
+
+def test_references_have_addresses(data):
+    found = {what: address for what, _, address in methods.references(data)}
+    assert found["Negative binomial (NB), loss"] == "https://doi.org/10.1038/nmeth.2930"
+    brier = found["Brier score of zeros, measure"]
+    assert brier.endswith("10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.0000"), (1.23456789, "1.2346"), (-12.3456, "−12.346"), (12345.678, "12,346"),
+        (3.3e-5, "3.3 × 10⁻⁵"), (float("nan"), "–"), (float("-inf"), "−∞"), (None, "–"),
+    ],
+)  # fmt: skip
+def test_numbers_for_people(value, text):
+    assert look.number(value) == text
+
+
+def test_shares_for_people():
+    assert [look.percent(x) for x in (0.0, 0.02, 0.0123, 0.5, 1.0)] == [
+        "0 %", "2 %", "1.2 %", "50 %", "100 %",
+    ]  # fmt: skip
+
+
+def test_columns_hold_the_rows():
+    rows = [{"a": k, "b": str(k)} for k in range(50)]
+    packed = by_column({"layer": [{"data": {"values": rows}}]})["layer"][0]["data"]
+    assert packed == {"columns": {"a": list(range(50)), "b": [str(k) for k in range(50)]}}
+    few = {"data": {"values": rows[:3]}}
+    assert by_column(few) == few
+
+
+def test_principal_components_agree_with_the_covariance():
+    """Oracle: eigenvalues of NumPy's covariance matrix."""
+    latent_space = np.random.default_rng(1).normal(size=(200, 6)) * np.arange(1, 7)
+    points, share = latent.principal_components(latent_space, np.arange(200))
+    values = np.sort(np.linalg.eigvalsh(np.cov(latent_space.T)))[::-1]
+    np.testing.assert_allclose(points.var(axis=0, ddof=1), values[:2], rtol=1e-9)
+    assert share == pytest.approx(values[:2].sum() / values.sum())
+
+
+def test_a_latent_without_spread_has_a_map_too():
+    points, share = latent.principal_components(np.ones((5, 1)), np.arange(5))
+    assert points.shape == (5, 2)
+    assert share == 0
+
+
+def test_cells_of_a_map_keep_rare_labels():
+    labels = np.array(["common"] * 19_997 + ["rare"] * 3)
+    shown = latent.chosen_cells(labels, len(labels))
+    assert len(shown) <= latent.MOST_CELLS
+    assert "rare" in labels[shown]
+    assert len(latent.chosen_cells(None, 20_000)) == latent.MOST_CELLS
+
+
+def test_too_many_labels_are_merged(results):
+    results.labels = [f"type {k}" for k in range(30)]
+    found = load(results.write()).latents
+    assert len(set(found.labels)) == latent.MOST_LABELS
+    assert latent.OTHERS in found.labels
+
+
+def test_a_loss_left_from_an_earlier_run_is_no_control(results):
+    folder = results.write()
+    results.losses = ["mse_log1p", "nb"]
+    results._json("verdict.json", results.verdict())
+    data = load(folder)
+    assert data.baselines == ["gene_mean"]
+    assert data.losses == ["mse_log1p", "nb"]
+
+
+def test_gene_metrics_of_scores_are_averaged_over_seeds(data):
+    table = data.points("native", "brier_zero", level="gene")
+    assert isinstance(table, pd.DataFrame)
+    assert table.loc["nb", "gene3"] == pytest.approx(0.871)
+
+
+def test_the_report_loads_neither_torch_nor_scanpy():
+    code = "import countae.report.page, sys; print({'torch', 'scanpy'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"

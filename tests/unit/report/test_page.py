@@ -1,0 +1,270 @@
+"""The page as a whole: what it says, that it is safe and whole, and what it refuses."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from countae.errors import ScoreError
+from countae.report import page as page_module
+from countae.report import write_report
+from countae.report.load import load
+
+HOSTILE = "<script>alert(1)</script>\"'"
+PARTS = [
+    "verdict", "leaderboard", "means", "zeros", "spread", "training", "latent", "cost", "genes",
+    "methods", "data",
+]  # fmt: skip
+TITLE = "Which loss?"
+
+
+class Page(HTMLParser):
+    """Text, elements and embedded JSON of a page, as a browser would see them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.html, self.tags, self.ids, self.text = html, [], set(), ""
+        self._script, self.json = None, {}
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.tags.append((tag, found))
+        self.ids.add(found.get("id"))
+        self._script = (tag, found)
+
+    def handle_endtag(self, tag):
+        self._script = None
+
+    def handle_data(self, data):
+        tag, found = self._script or ("", {})
+        if tag == "script" and found.get("type") == "application/json":
+            # the browser's JSON has no NaN, Python's would take it
+            self.json[found["id"]] = json.loads(data, parse_constant=pytest.fail)
+        elif tag not in ("script", "style"):
+            self.text += data
+
+    def values(self, tag, attribute):
+        return [
+            found[attribute] for name, found in self.tags if name == tag and attribute in found
+        ]
+
+
+@pytest.fixture
+def rendered(results, tmp_path, monkeypatch):
+    """Function that writes results and returns their page; the plotting library is left out."""
+    monkeypatch.setattr(page_module, "bundle", lambda: "")
+
+    def render(*more, title=TITLE):
+        folders = [each.write() for each in (results, *more)]
+        output = tmp_path / "out" / "report.html"
+        write_report(folders, output, title=title)
+        return Page(output.read_text(encoding="utf-8"))
+
+    return render
+
+
+@pytest.fixture(scope="module")
+def page(toy):
+    """The page of results that no test changes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page_module, "bundle", lambda: "")
+        write_report([toy], toy / "report.html", title=TITLE)
+    return Page((toy / "report.html").read_text(encoding="utf-8"))
+
+
+def test_all_sections_are_there_and_linked(page):
+    assert {f"d1-{part}" for part in PARTS} | {"glossary", "main"} <= page.ids
+    links = [href[1:] for href in page.values("a", "href") if href.startswith("#")]
+    assert set(links) <= page.ids
+    for words in ("toy: the verdict is tie.", "Recommended loss: Negative binomial (NB)",
+                  "not met", "not run", "When not to believe it", "140 test cells"):  # fmt: skip
+        assert words in page.text
+
+
+def test_every_figure_has_a_place_a_name_and_a_specification(page):
+    places = {found["id"]: found for _, found in page.tags if found.get("class") == "plot"}
+    assert set(places) == set(page.json["figures"])
+    assert all(found["role"] == "group" and found["aria-label"] for found in places.values())
+
+
+def test_names_from_data_are_shown_as_text(results, rendered, monkeypatch):
+    results.dataset, results.genes[0], results.labels = HOSTILE, HOSTILE, [HOSTILE, "T"]
+    results.notes = [HOSTILE]
+    table = results.gene_table()
+    table["class"], table[HOSTILE] = HOSTILE, 1.0
+    monkeypatch.setattr(results, "gene_table", lambda: table)
+    page = rendered(title=HOSTILE)
+    # two of JSON, two of code: nothing that data brought in
+    assert [tag for tag, _ in page.tags].count("script") == 4
+    assert "alert" not in "".join(str(found) for tag, found in page.tags if tag == "script")
+    assert page.text.count(HOSTILE) >= 5
+    assert not any(name.startswith("on") for _, found in page.tags for name in found)
+    assert HOSTILE in page.values("option", "value")
+    assert HOSTILE in page.json["genes"]["d1"]["columns"]["gene"]
+    assert HOSTILE in json.dumps(page.json["figures"], ensure_ascii=False).replace('\\"', '"')
+    scripts = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page.html, re.S)
+    assert len(scripts) == 2
+    assert not any(character in script for script in scripts for character in "<>&\u2028")
+
+
+def test_nothing_is_fetched_and_no_path_of_this_machine_is_told(page, toy):
+    assert (
+        not page.values("script", "src") + page.values("img", "src") + page.values("link", "href")
+    )
+    away = [href for href in page.values("a", "href") if not href.startswith("#")]
+    assert away
+    assert all(href.startswith("https://doi.org/10.") for href in away)
+    assert str(toy.parent) not in page.html
+    assert "secret" not in page.html
+    assert "toy.h5ad" in page.text
+    policy = page.values("meta", "content")
+    assert any("default-src 'none'" in content for content in policy)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "word"),
+    [("winner", "Winner"), ("tie", "Tie"), ("undecided", "Undecided"), ("abstain", "No verdict")],
+)
+def test_outcomes(results, rendered, outcome, word):
+    results.outcome, results.metrics = outcome, ["log_score"]
+    page = rendered()
+    assert f"toy: the verdict is {outcome}." in page.text
+    assert word in page.text
+    assert f"Because of {outcome}." in page.text
+    recommended = "Recommended loss: Negative binomial (NB)" in page.text
+    assert recommended == (outcome != "abstain")
+    assert ("none, because there is no verdict" in page.text) == (outcome == "abstain")
+
+
+def test_one_seed_claims_no_spread(results, rendered):
+    results.seeds, results.control_seeds = [0], []
+    page = rendered()
+    assert "with one seed there is no spread" in page.text
+    assert "fewer than 3 seeds give no verdict" in page.text
+    assert "There was no A/A control" in page.text
+    assert "± " not in page.text
+
+
+def test_data_without_labels_losses_without_zinb_and_fits_that_did_not_converge(results, rendered):
+    results.labels, results.label_key = None, ""
+    results.losses, results.stop_reason = ["mse_log1p", "nb"], "max_epochs"
+    page = rendered()
+    assert "9 of 9 fits did not converge" in page.text
+    assert "ZINB noise" in page.text
+    assert "no labels to colour by" in page.text
+    assert "Latent maps" in page.text
+
+
+def test_missing_metrics_leave_a_sentence(results, rendered):
+    results.metrics = ["log_score", "brier_zero", "ranked_probability_score"]
+    page = rendered()
+    for metric in (
+        "expected_zero_fraction",
+        "implied_variance",
+        "pit_histogram",
+        "pearson_variance",
+    ):
+        assert f"because {metric} is not among the metrics" in page.text
+    assert "PIT histogram of each loss" not in page.text
+
+
+def test_several_data_sets_get_a_matrix(results, rendered, tmp_path):
+    other = type(results)(tmp_path)
+    other.dataset = other.folder = "other"
+    other.losses, other.metrics = ["nb", "zinb"], ["log_score"]
+    results.metrics = ["log_score"]
+    page = rendered(other)
+    assert {"overview", "d1-verdict", "d2-verdict"} <= page.ids
+    assert page.text.index("All data sets") < page.text.index("Recommended loss")
+    assert "not run" in page.text
+    assert set(page.json["genes"]) == {"d1", "d2"}
+
+
+def test_the_same_data_set_twice_is_refused(toy, tmp_path):
+    with pytest.raises(ScoreError, match="'toy' was given 2 times"):
+        write_report([toy, toy], tmp_path / "report.html", title=TITLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "verb"),
+    [
+        ("triage.json", "countae prepare"),
+        ("verdict.json", "countae verdict"),
+        ("verdict_genes.parquet", "countae verdict"),
+        ("nb/seed1/fit.json", "countae fit"),
+        ("zinb/seed2/scores.parquet", "countae score"),
+        ("gene_mean/seed0/scores.parquet", "countae score"),
+        ("toy.h5ad", "countae export"),
+    ],
+)
+def test_a_missing_file_is_named_with_the_verb_that_makes_it(toy, tmp_path, name, verb):
+    away = (toy / name).rename(tmp_path / "away")
+    try:
+        with pytest.raises(ScoreError, match=f"{re.escape(name)}.*does not exist.*{verb}"):
+            write_report([toy], tmp_path / "report.html", title=TITLE)
+    finally:
+        away.rename(toy / name)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(ScoreError, match="no such folder"):
+        write_report([tmp_path / "nowhere"], tmp_path / "report.html", title=TITLE)
+
+
+def test_too_large_a_page_is_refused(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(page_module, "bundle", lambda: "x" * 8_000_000)
+    with pytest.raises(ScoreError, match=r"8\.\d MB, but at most 8 MB"):
+        write_report([toy], tmp_path / "report.html", title=TITLE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_numbers_have_at_most_five_digits_and_are_finite(page):
+    numbers = re.findall(r"-?\d+\.\d+(?:e-?\d+)?", json.dumps(page.json))
+    long = [text for text in numbers if float(text) != float(f"{float(text):.5g}")]
+    assert not long
+    assert not re.search(r"(?<![\d.])\d+\.\d{5,}", page.text)  # a DOI may hold such
+    assert "nan" not in page.text.split()
+
+
+def test_scores_that_are_not_finite_are_shown_not_hidden(results, rendered, monkeypatch):
+    honest = results.gene_value
+
+    def broken(metric, contestant, seed):
+        value = honest(metric, contestant, seed)
+        if metric == "poisson_deviance_explained" and contestant == "mse_log1p":
+            return np.full_like(value, -np.inf)
+        return value
+
+    monkeypatch.setattr(results, "gene_value", broken)
+    assert "−∞" in rendered().text
+
+
+def test_long_gene_tables_are_compressed(toy, monkeypatch):
+    monkeypatch.setattr(page_module, "MANY_GENES", 10)
+    table = page_module.gene_table(load(toy))
+    columns = json.loads(gzip.decompress(base64.b64decode(table["packed"])))
+    assert len(columns["gene"]) == table["n"] == 40
+    assert columns["gene"][0] == "gene39"  # the largest difference first
+
+
+def test_the_plotting_library_is_inside(toy, tmp_path):
+    output = tmp_path / "report.html"
+    write_report([toy], output, title=TITLE)
+    html = output.read_text(encoding="utf-8")
+    assert "window.vegaEmbed=" in html
+    assert 500_000 < len(html) < 2_000_000
+    assert html.count("</script>") == 4
+
+
+def test_the_page_is_the_same_each_time(page, toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(page_module, "bundle", lambda: "")
+    write_report([toy], tmp_path / "again.html", title=TITLE)
+    assert (tmp_path / "again.html").read_text(encoding="utf-8") == page.html

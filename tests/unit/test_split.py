@@ -1,0 +1,174 @@
+"""What is held out: sizes, strata, folds, and that hidden counts leak nowhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from countae.errors import CountMatrixError
+from countae.split import draw_folds, split_cells, visible_size_factor
+
+
+def split(batch, seed=0, test=0.2, validation=0.1):
+    return split_cells(np.asarray(batch), test_fraction=test, validation_fraction=validation, seed=seed)
+
+
+@pytest.mark.parametrize("n", [50, 77, 101, 1_000, 2_503])
+@pytest.mark.parametrize(("test", "validation"), [(0.2, 0.1), (0.15, 0.15), (0.333, 0.25)])
+def test_parts_have_exactly_the_size_asked_for(n, test, validation):
+    """Oracle: fractions of n, rounded, by hand; all other cells train."""
+    part = split(np.full(n, ""), test=test, validation=validation)
+    assert (part == "test").sum() == round(n * test)
+    assert (part == "validation").sum() == round(n * validation)
+    assert (part == "train").sum() == n - round(n * test) - round(n * validation)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_batches_share_the_proportions(seed):
+    """Oracle: n_batch × fraction; systematic sampling is off by less than one cell per boundary."""
+    batch = np.random.default_rng(1).permutation(np.repeat(["a", "b", "c"], [500, 120, 30]))
+    part = split(batch, seed=seed)
+    for value, n in (("a", 500), ("b", 120), ("c", 30)):
+        inside = part[batch == value]
+        assert abs((inside == "test").sum() - 0.2 * n) < 2
+        assert abs((inside == "validation").sum() - 0.1 * n) < 2
+
+
+def test_is_repeatable_and_depends_on_the_seed():
+    """Oracle: the same seed twice; different seeds share about the square of a fraction."""
+    batch = np.full(1_000, "")
+    first, again, other = split(batch, 3), split(batch, 3), split(batch, 4)
+    np.testing.assert_array_equal(first, again)
+    shared = ((first == "test") & (other == "test")).sum()
+    assert 15 <= shared <= 65  # hypergeometric: 40 ± 4 × 5
+
+
+def test_every_cell_is_as_likely_to_be_tested():
+    """Oracle: χ² over cells of a count of tests in 400 seeds; order in the file must not matter."""
+    tested = sum((split(np.repeat(["a", "b"], [70, 30]), seed) == "test") for seed in range(400))
+    expected = 400 * 0.2
+    statistic = ((tested - expected) ** 2 / (expected * 0.8)).sum()
+    assert stats.chi2(99).sf(statistic) > 1e-4
+    assert stats.chi2(99).cdf(statistic) > 1e-4
+
+
+@pytest.mark.parametrize(("n", "test", "validation"), [(20, 0.2, 0.2), (100, 0.04, 0.2), (100, 0.5, 0.48)])
+def test_too_few_cells_are_refused(n, test, validation):
+    """The message says how many were left and what to change."""
+    with pytest.raises(CountMatrixError, match=r"at least 5 cells.*Fix: bring more cells"):
+        split(np.full(n, ""), test=test, validation=validation)
+
+
+def test_fewest_cells_are_accepted():
+    """Limit: 25 cells with a fifth each for test and validation have five of each."""
+    part = split(np.full(25, ""), test=0.2, validation=0.2)
+    assert (part == "test").sum() == (part == "validation").sum() == 5
+
+
+def test_folds_are_uniform_and_independent_of_place():
+    """Oracle: χ² of fold shares, of pairs of neighbouring entries, and of pairs 256 cells apart."""
+    fold = draw_folds((1_024, 60), n_folds=5, seed=2)
+    assert fold.dtype == np.uint8
+    assert fold.shape == (1_024, 60)
+    assert stats.chisquare(np.bincount(fold.ravel(), minlength=5)).pvalue > 1e-4
+    for a, b in ((fold[:, :-1], fold[:, 1:]), (fold[:-1], fold[1:]), (fold[:-256], fold[256:])):
+        pairs = np.bincount((a.astype(int) * 5 + b).ravel(), minlength=25)
+        assert len(pairs) == 25
+        assert stats.chisquare(pairs).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("cells", [1, 255, 256, 257, 700])
+def test_folds_do_not_depend_on_the_number_of_cells(cells):
+    """Oracle: the first rows of a longer matrix."""
+    longer = draw_folds((1_000, 9), n_folds=5, seed=6)
+    np.testing.assert_array_equal(draw_folds((cells, 9), n_folds=5, seed=6), longer[:cells])
+
+
+def test_folds_depend_on_the_seed():
+    """Oracle: independent draws of five folds agree in a fifth of the entries."""
+    a, b = (draw_folds((500, 40), n_folds=5, seed=seed) for seed in (0, 1))
+    assert abs((a == b).mean() - 0.2) < 4 * np.sqrt(0.16 / a.size)
+
+
+@pytest.fixture
+def entries():
+    """Counts of 40 cells × 30 genes with a sixth of the library outside, and hidden entries."""
+    rng = np.random.default_rng(5)
+    counts = rng.poisson(rng.gamma(1.0, 3.0, 30), (40, 30)).astype(float)
+    outside = rng.poisson(20, (40, 1)).astype(float)
+    hidden = (rng.random((40, 30)) < 0.2).astype(float)
+    share = counts.sum(axis=0) / (counts.sum() + outside.sum())
+    return counts, outside, hidden, share
+
+
+def test_size_factor_by_hand():
+    """Oracle: of 100 counts 10 are hidden where 20 % of the library is expected; reference 50."""
+    value = visible_size_factor(
+        counts=np.array([[10.0, 30.0]]), hidden=np.array([[1, 0]]), library_size=np.array([[100.0]]),
+        gene_share=np.array([0.2, 0.4]), reference_size=50.0,
+    )  # fmt: skip
+    np.testing.assert_allclose(value, [[(100 - 10) / (1 - 0.2) / 50]])
+
+
+def test_hidden_counts_do_not_leak_into_the_size_factor(entries):
+    """Leak test: other hidden counts, with the library they add up to, change nothing."""
+    counts, outside, hidden, share = entries
+    changed = np.where(hidden == 1, np.random.default_rng(0).poisson(50, counts.shape), counts)
+    assert (changed != counts).any()
+    values = [
+        visible_size_factor(
+            counts=x, hidden=hidden, library_size=x.sum(axis=1, keepdims=True) + outside,
+            gene_share=share, reference_size=80.0,
+        )
+        for x in (counts, changed)
+    ]  # fmt: skip
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-12)
+
+
+def test_hidden_counts_do_not_leak_in_float32(entries):
+    """Leak test as in training: float32 tensors; whole numbers below 2²⁴ subtract exactly."""
+    counts, outside, hidden, share = entries
+    changed = np.where(hidden == 1, counts + 1_000.0, counts)
+    f32 = lambda a: torch.as_tensor(np.asarray(a, dtype=np.float32))
+    values = [
+        visible_size_factor(
+            counts=f32(x), hidden=f32(hidden), gene_share=f32(share), reference_size=80.0,
+            library_size=f32(x.sum(axis=1, keepdims=True) + outside),
+        )
+        for x in (counts, changed)
+    ]  # fmt: skip
+    assert torch.equal(values[0], values[1])
+
+
+def test_nothing_hidden_is_the_plain_size_factor(entries):
+    """Limit: without hidden entries it is library size over reference size."""
+    counts, outside, hidden, share = entries
+    library = counts.sum(axis=1, keepdims=True) + outside
+    value = visible_size_factor(
+        counts=counts, hidden=0 * hidden, library_size=library, gene_share=share, reference_size=80.0
+    )
+    np.testing.assert_allclose(value, library / 80.0)
+
+
+def test_is_unbiased_for_a_typical_cell():
+    """Oracle: Poisson cells of one size; the mean over cells within four standard errors."""
+    rng = np.random.default_rng(4)
+    share = rng.dirichlet(np.ones(50))
+    counts = rng.poisson(2_000 * share, (3_000, 50)).astype(float)
+    hidden = rng.random(counts.shape) < 0.2
+    value = visible_size_factor(
+        counts=counts, hidden=hidden, library_size=counts.sum(axis=1, keepdims=True),
+        gene_share=share, reference_size=2_000.0,
+    )  # fmt: skip
+    assert abs(value.mean() - 1) < 4 * value.std() / np.sqrt(len(value))
+
+
+def test_a_cell_without_visible_counts_keeps_a_positive_size():
+    """Limit: at least one visible count is assumed."""
+    value = visible_size_factor(
+        counts=np.array([[7.0, 0.0]]), hidden=np.array([[1.0, 0.0]]), library_size=np.array([[7.0]]),
+        gene_share=np.array([0.5, 0.5]), reference_size=10.0,
+    )  # fmt: skip
+    np.testing.assert_allclose(value, [[1 / 0.5 / 10]])
