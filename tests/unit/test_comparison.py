@@ -33,9 +33,7 @@ def test_difference_by_hand():
 
 def test_one_seed_is_a_paired_t_test():
     """Oracle: scipy.stats.ttest_1samp, since a single seed has no spread of its own."""
-    gap = difference(
-        cell_difference=CELLS, seed_difference=np.array([0.2]), delta=0.0, level=0.05
-    )
+    gap = difference(cell_difference=CELLS, seed_difference=np.array([0.2]), delta=0.0, level=0.05)
     expected = stats.ttest_1samp(CELLS, 0.0, alternative="greater")
     np.testing.assert_allclose(gap.p_better, expected.pvalue)
     two_sided = stats.ttest_1samp(CELLS, 0.0).confidence_interval(0.95)
@@ -80,7 +78,9 @@ def test_no_difference_at_all():
 def test_equivalence_needs_the_whole_interval_inside(shift, delta, equivalent):
     """Oracle: by hand; 400 values ±0.1 have a standard error of 0.005, two of them 0.01."""
     cells = shift + np.tile([0.1, -0.1], 200)
-    gap = difference(cell_difference=cells, seed_difference=np.array([shift]), delta=delta, level=0.05)
+    gap = difference(
+        cell_difference=cells, seed_difference=np.array([shift]), delta=delta, level=0.05
+    )
     np.testing.assert_allclose(gap.half_width, 0.01, rtol=2e-3)
     assert gap.equivalent == equivalent
 
@@ -98,7 +98,7 @@ def test_paired_says_which_is_better():
 
 
 def simulated_losses(rng, *, n_seeds, n_cells, of_seeds, of_cells=0.2, shift=0.0):
-    """Scores of two losses: cells in common, a shift per fit, and noise; b is worse by ``shift``."""
+    """Scores of two losses: cells in common, a shift per fit, noise; b is worse by ``shift``."""
     cells = rng.normal(1.0, 0.5, n_cells)
     return [
         cells
@@ -124,7 +124,7 @@ def test_false_findings_are_at_most_nominal(n_seeds, of_seeds):
 
 
 def test_intervals_cover_the_truth():
-    """Calibration: the 95 % interval covers a true gap of 0.02 in 95 % less three errors or more."""
+    """Calibration: the 95 % interval covers a true gap of 0.02 in 95 % less three errors."""
     rng, covered = np.random.default_rng(5), []
     for _ in range(1_000):
         a, b = simulated_losses(rng, n_seeds=4, n_cells=150, of_seeds=0.01, shift=0.02)

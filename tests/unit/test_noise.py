@@ -1,4 +1,4 @@
-"""Post-hoc noise: what was put in must come out, and single genes must agree with other packages."""
+"""Post-hoc noise: what was put in must come out, and genes agree with other packages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def one_thread():
 
 
 def simulated(*, cells, means, theta, zero=0.0, seed=0):
-    """Counts, expected counts (extra zeros included) and size factors of ZINBs with known truth."""
+    """Counts, expected counts (extra zeros included) and size factors of known ZINBs."""
     rng = np.random.default_rng(seed)
     size = rng.lognormal(0, 0.3, cells)
     mean = size[:, None] * np.asarray(means)
@@ -66,7 +66,9 @@ def test_recovers_the_inverse_dispersion(nb_data):
     """
     data, means, theta = nb_data
     found = fit_noise("nb", **data).raw["log_inverse_dispersion"].numpy()
-    expected = np.array([information_error(m, t, 1_200) for m, t in zip(means, theta, strict=True)])
+    expected = np.array(
+        [information_error(m, t, 1_200) for m, t in zip(means, theta, strict=True)]
+    )
     known = expected <= 0.5
     assert known.sum() > 50
     error = (found - np.log(theta))[known]
@@ -76,7 +78,7 @@ def test_recovers_the_inverse_dispersion(nb_data):
 
 
 def test_genes_that_cannot_be_identified_are_drawn_to_the_trend():
-    """Recovery: 60 rare genes of θ = 2, 300 cells: alone they err by 1 and more, together by 0.7."""
+    """Recovery: 60 rare genes of θ = 2, 300 cells: alone they err by 1, together by 0.7."""
     means = np.concatenate([np.geomspace(1, 20, 60), np.full(60, 0.05)])
     data = simulated(cells=300, means=means, theta=2.0, seed=3)
     found = fit_noise("nb", **data).raw["log_inverse_dispersion"].numpy()[60:]
@@ -100,7 +102,9 @@ def test_one_gene_has_the_maximum_of_likelihood(mean, theta):
         size = np.exp(log_theta)
         return -stats.nbinom(size, size / (size + m)).logpmf(x).sum()
 
-    exact = optimize.minimize_scalar(deviance, bounds=(-4, 5), method="bounded", options={"xatol": 1e-8})
+    exact = optimize.minimize_scalar(
+        deviance, bounds=(-4, 5), method="bounded", options={"xatol": 1e-8}
+    )
     assert abs(found - exact.x) < 0.02
     model = sm.NegativeBinomial(x, np.ones((3_000, 1)), offset=np.log(data["mean"][:, 0]))
     fit = model.fit(disp=0)
@@ -109,11 +113,13 @@ def test_one_gene_has_the_maximum_of_likelihood(mean, theta):
     np.testing.assert_allclose(noise.standard_error[0], error, rtol=0.15)
 
 
-@pytest.mark.parametrize(("mean", "theta", "zero"), [(5.0, 2.0, 0.4), (1.0, 0.8, 0.1), (8.0, 3.0, 0.0)])
+@pytest.mark.parametrize(
+    ("mean", "theta", "zero"), [(5.0, 2.0, 0.4), (1.0, 0.8, 0.1), (8.0, 3.0, 0.0)]
+)
 def test_one_gene_has_the_maximum_of_the_posterior(mean, theta, zero):
-    """Oracle: scipy.optimize from three starts over SciPy's NB, mixed by hand, times the documented
-    priors: log θ ~ N(0, 3²), which 1,500 cells outweigh, and logit π ~ N(−4, 2²). Within 0.05,
-    less than a fifth of the estimates' errors; π/(1−π) moves the NB's mean, not the count's.
+    """Oracle: scipy.optimize from three starts over SciPy's NB, mixed by hand, times the priors
+    of the docstring: log θ ~ N(0, 3²), which 1,500 cells outweigh, and logit π ~ N(−4, 2²).
+    Within 0.05, less than a fifth of the estimates' errors; π/(1−π) moves the NB's mean, not the count's.
     """
     data = simulated(cells=1_500, means=[mean], theta=theta, zero=zero, seed=11)
     noise = fit_noise("zinb", **data)
@@ -132,7 +138,7 @@ def test_one_gene_has_the_maximum_of_the_posterior(mean, theta, zero):
 
 
 def test_standard_errors_are_those_of_the_fits(nb_data):
-    """Calibration: where errors are small, log θ lies within two of them in about 95 % of genes."""
+    """Calibration: where errors are small, log θ lies within two of them as a rule."""
     data, _, theta = nb_data
     noise = fit_noise("nb", **data)
     z = (noise.raw["log_inverse_dispersion"].numpy() - np.log(theta)) / noise.standard_error
@@ -155,7 +161,7 @@ def test_the_mean_is_held_fixed(family, nb_data):
 
 
 def test_recovers_the_zero_probability():
-    """Recovery: π of 0.2, 0.4 and 0.6 within 0.06 (0.03 on average) at means where it is testable."""
+    """Recovery: π of 0.2, 0.4 and 0.6 within 0.06 (0.03 on average) at testable means."""
     means, zero = np.full(30, 5.0), np.repeat([0.2, 0.4, 0.6], 10)
     data = simulated(cells=2_000, means=means, theta=3.0, zero=zero, seed=7)
     noise = fit_noise("zinb", **data)
@@ -197,7 +203,10 @@ def test_zinb_fits_zinb_better_than_nb_and_nb_as_well_on_nb(nb_data):
     assert scores["poisson"].mean() > scores["nb"].mean() + 1
     data, _, _ = nb_data
     on_nb = [
-        fit_noise(f, **data).around(data["mean"], data["size_factor"]).log_pmf(data["counts"]).mean()
+        fit_noise(f, **data)
+        .around(data["mean"], data["size_factor"])
+        .log_pmf(data["counts"])
+        .mean()
         for f in ("nb", "zinb")
     ]
     assert abs(on_nb[0] - on_nb[1]) < 0.002
@@ -231,7 +240,7 @@ def test_a_gene_unseen_in_the_fitted_cells_stays_finite(family):
 
 
 def test_poisson_counts_get_a_large_inverse_dispersion():
-    """Limit: θ of Poisson counts is large, and the scores are those of SciPy's Poisson to 0.002."""
+    """Limit: θ of Poisson counts is large, and scores are SciPy's Poisson's to 0.002."""
     data = simulated(cells=800, means=np.geomspace(0.5, 20, 30), theta=1e8, seed=6)
     noise = fit_noise("nb", **data)
     predicted = noise.around(data["mean"], data["size_factor"])

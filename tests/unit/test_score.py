@@ -115,11 +115,11 @@ def test_scoring_a_network_gives_all_columns(small_nb):
     assert set(scores.entries) == {"native", "nb", "poisson", "zinb"}
 
 
-def test_a_squared_error_is_also_shown_with_the_one_scale_it_asserts(small_nb):
+def test_a_squared_error_is_also_shown_with_the_single_scale_it_asserts(small_nb):
     """Genes differ in spread, so that one scale for all cannot predict as well."""
     training = SETTINGS["training"] | {"max_epochs": 30}
     network, _ = fit(
         small_nb, "mse_counts", seed=0, network=SETTINGS["network"], training=training
     )
     scores = score_network(network, small_nb, wanted=["log_score"])
-    assert summary(scores, "log_score", "native") < summary(scores, "log_score", "one_scale")
+    assert summary(scores, "log_score", "native") < summary(scores, "log_score", "single_scale")

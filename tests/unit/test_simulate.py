@@ -43,7 +43,7 @@ def test_shape_names_and_truth(made):
 
 
 def test_counts_have_the_true_mean(made):
-    """Oracle: Σ x − Σ m per gene over its standard error from the true variance: standard normal."""
+    """Oracle: Σ x − Σ m per gene over its error from the true variance: standard normal."""
     adata, counts, mean = made
     theta, zero, mu = component(adata, mean)
     variance = (1 - zero) * mu * (1 + mu * (1 / theta + zero))
@@ -93,7 +93,7 @@ def test_noise_parameters_are_drawn_as_documented():
 
 
 def test_design_has_the_depth_types_and_spread_asked_for():
-    """Oracles: the docstring: mean library = depth, spread of libraries 0.35, genes over 1,000-fold."""
+    """Oracles: the docstring: mean library = depth, its spread 0.35, genes over 1,000-fold."""
     plan = design(cells=4_000, genes=800, types=5, depth=3_000.0, rng=np.random.default_rng(1))
     library = plan.mean.sum(axis=1)
     np.testing.assert_allclose(library.mean(), 3_000, rtol=0.03)

@@ -12,7 +12,9 @@ from countae.split import draw_folds, split_cells, visible_size_factor
 
 
 def split(batch, seed=0, test=0.2, validation=0.1):
-    return split_cells(np.asarray(batch), test_fraction=test, validation_fraction=validation, seed=seed)
+    return split_cells(
+        np.asarray(batch), test_fraction=test, validation_fraction=validation, seed=seed
+    )
 
 
 @pytest.mark.parametrize("n", [50, 77, 101, 1_000, 2_503])
@@ -27,7 +29,7 @@ def test_parts_have_exactly_the_size_asked_for(n, test, validation):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_batches_share_the_proportions(seed):
-    """Oracle: n_batch × fraction; systematic sampling is off by less than one cell per boundary."""
+    """Oracle: n_batch × fraction; systematic sampling is off by less than one per boundary."""
     batch = np.random.default_rng(1).permutation(np.repeat(["a", "b", "c"], [500, 120, 30]))
     part = split(batch, seed=seed)
     for value, n in (("a", 500), ("b", 120), ("c", 30)):
@@ -46,7 +48,7 @@ def test_is_repeatable_and_depends_on_the_seed():
 
 
 def test_every_cell_is_as_likely_to_be_tested():
-    """Oracle: χ² over cells of a count of tests in 400 seeds; order in the file must not matter."""
+    """Oracle: χ² over cells of how often each is tested in 400 seeds; order must not matter."""
     tested = sum((split(np.repeat(["a", "b"], [70, 30]), seed) == "test") for seed in range(400))
     expected = 400 * 0.2
     statistic = ((tested - expected) ** 2 / (expected * 0.8)).sum()
@@ -54,7 +56,9 @@ def test_every_cell_is_as_likely_to_be_tested():
     assert stats.chi2(99).cdf(statistic) > 1e-4
 
 
-@pytest.mark.parametrize(("n", "test", "validation"), [(20, 0.2, 0.2), (100, 0.04, 0.2), (100, 0.5, 0.48)])
+@pytest.mark.parametrize(
+    ("n", "test", "validation"), [(20, 0.2, 0.2), (100, 0.04, 0.2), (100, 0.5, 0.48)]
+)
 def test_too_few_cells_are_refused(n, test, validation):
     """The message says how many were left and what to change."""
     with pytest.raises(CountMatrixError, match=r"at least 5 cells.*Fix: bring more cells"):
@@ -68,7 +72,7 @@ def test_fewest_cells_are_accepted():
 
 
 def test_folds_are_uniform_and_independent_of_place():
-    """Oracle: χ² of fold shares, of pairs of neighbouring entries, and of pairs 256 cells apart."""
+    """Oracle: χ² of fold shares, of pairs of neighbours, and of pairs 256 cells apart."""
     fold = draw_folds((1_024, 60), n_folds=5, seed=2)
     assert fold.dtype == np.uint8
     assert fold.shape == (1_024, 60)
@@ -106,8 +110,8 @@ def entries():
 def test_size_factor_by_hand():
     """Oracle: of 100 counts 10 are hidden where 20 % of the library is expected; reference 50."""
     value = visible_size_factor(
-        counts=np.array([[10.0, 30.0]]), hidden=np.array([[1, 0]]), library_size=np.array([[100.0]]),
-        gene_share=np.array([0.2, 0.4]), reference_size=50.0,
+        counts=np.array([[10.0, 30.0]]), hidden=np.array([[1, 0]]),
+        library_size=np.array([[100.0]]), gene_share=np.array([0.2, 0.4]), reference_size=50.0,
     )  # fmt: skip
     np.testing.assert_allclose(value, [[(100 - 10) / (1 - 0.2) / 50]])
 
@@ -131,7 +135,10 @@ def test_hidden_counts_do_not_leak_in_float32(entries):
     """Leak test as in training: float32 tensors; whole numbers below 2²⁴ subtract exactly."""
     counts, outside, hidden, share = entries
     changed = np.where(hidden == 1, counts + 1_000.0, counts)
-    f32 = lambda a: torch.as_tensor(np.asarray(a, dtype=np.float32))
+
+    def f32(array):
+        return torch.as_tensor(np.asarray(array, dtype=np.float32))
+
     values = [
         visible_size_factor(
             counts=f32(x), hidden=f32(hidden), gene_share=f32(share), reference_size=80.0,
@@ -147,7 +154,11 @@ def test_nothing_hidden_is_the_plain_size_factor(entries):
     counts, outside, hidden, share = entries
     library = counts.sum(axis=1, keepdims=True) + outside
     value = visible_size_factor(
-        counts=counts, hidden=0 * hidden, library_size=library, gene_share=share, reference_size=80.0
+        counts=counts,
+        hidden=0 * hidden,
+        library_size=library,
+        gene_share=share,
+        reference_size=80.0,
     )
     np.testing.assert_allclose(value, library / 80.0)
 
@@ -168,7 +179,7 @@ def test_is_unbiased_for_a_typical_cell():
 def test_a_cell_without_visible_counts_keeps_a_positive_size():
     """Limit: at least one visible count is assumed."""
     value = visible_size_factor(
-        counts=np.array([[7.0, 0.0]]), hidden=np.array([[1.0, 0.0]]), library_size=np.array([[7.0]]),
-        gene_share=np.array([0.5, 0.5]), reference_size=10.0,
+        counts=np.array([[7.0, 0.0]]), hidden=np.array([[1.0, 0.0]]),
+        library_size=np.array([[7.0]]), gene_share=np.array([0.5, 0.5]), reference_size=10.0,
     )  # fmt: skip
     np.testing.assert_allclose(value, [[1 / 0.5 / 10]])

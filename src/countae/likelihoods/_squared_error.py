@@ -58,9 +58,9 @@ class SquaredError(Likelihood):
         return {"log_scale": 0.5 * per_gene.log()}
 
     def variants(self, parameters: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """``one_scale``: one s for all genes, which is what a plain squared error asserts."""
+        """``single_scale``: one s for all genes, which is what a plain squared error asserts."""
         scale = parameters["scale"]
-        return {"one_scale": parameters | {"scale": scale.square().mean().sqrt().expand_as(scale)}}
+        return {"single_scale": parameters | {"scale": scale.square().mean().sqrt().expand_as(scale)}}
 
     def log_pmf(
         self, counts: Tensor, *, location: Tensor, scale: Tensor, size_factor: Tensor

@@ -21,8 +21,8 @@ from countae.report.look import (
     cycle,
     noise_title,
     rounded,
-    short,
 )
+from countae.wording import short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +66,7 @@ def values(rows: Iterable[dict[str, Any]]) -> alt.InlineData:
         return alt.InlineData(values=rounded(list(rows)))
 
 
-def layered(*layers: alt.Chart | None) -> alt.LayerChart:
+def layered(*layers: alt.Chart | None) -> Any:
     """Layers over each other, without those that have nothing to show."""
     return alt.layer(*(layer for layer in layers if layer is not None))
 

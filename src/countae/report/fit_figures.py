@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -21,7 +23,8 @@ from countae.report.figures import (
     values,
 )
 from countae.report.load import Dataset
-from countae.report.look import GREY, colour_of, short, whole
+from countae.report.look import GREY, colour_of, whole
+from countae.wording import short
 
 LOWEST_EXPLAINED = -1.0
 
@@ -38,7 +41,7 @@ def explained(data: Dataset) -> Figure | None:
             rows.append({"loss": short(loss)} | dict(zip(names, quantiles.tolist(), strict=True)))
     if not rows:
         return None
-    x = {
+    x: dict[str, Any] = {
         "axis": alt.Axis(tickCount=8),
         "scale": alt.Scale(zero=False),
         "title": "share of Poisson deviance explained (right is better)",
@@ -77,7 +80,7 @@ def zeros_against_mean(data: Dataset) -> Figure | None:
         return None
     y = alt.Y("zero_fraction:Q", scale=alt.Scale(domain=[0, 1]), title="share of zeros")
     return figure(
-        _against_mean(data, spread_evenly(data.genes), y, rows),
+        _against_mean(data, spread_evenly(data.genes), "zero_fraction", y, rows),
         "Zeros against the mean, observed and expected",
         f"Grey: observed in the test cells, one dot per gene{_shown(data)}. Lines: what each "
         "loss expects (median over genes of similar mean). A line below the dots promises too "
@@ -103,7 +106,7 @@ def variance_against_mean(data: Dataset) -> Figure | None:
     found = [*shown["variance"], *(row["value"] for row in rows)]
     y = log_axis(alt.Y, "variance", found, "variance of counts (log scale)")
     return figure(
-        layered(_against_mean(data, shown, y, rows), poisson),
+        layered(_against_mean(data, shown, "variance", y, rows), poisson),
         "Variance against the mean, observed and implied",
         f"Grey: observed in the test cells, one dot per gene{_shown(data)}. Lines: variance "
         "that each loss implies, that of its means included (median over genes of similar "
@@ -115,10 +118,9 @@ def variance_against_mean(data: Dataset) -> Figure | None:
 
 
 def _against_mean(
-    data: Dataset, shown: pd.DataFrame, y: alt.Y, rows: list[dict]
-) -> alt.LayerChart:
+    data: Dataset, shown: pd.DataFrame, column: str, y: alt.Y, rows: list[dict]
+) -> Any:
     """Observed dots, a quantity of each gene by its mean, and a line per loss."""
-    column = y.to_dict()["field"]
     dots = (
         alt.Chart(values(shown[["gene", "mean", column]].to_dict("records")))
         .mark_circle(color=GREY, size=14, opacity=0.45)

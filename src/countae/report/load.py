@@ -11,7 +11,7 @@ import numpy as np
 
 from countae.errors import ScoreError
 from countae.files import read_json
-from countae.report.look import short
+from countae.wording import short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,6 +76,12 @@ class Dataset:
         """Noise columns, the own one (``native``) first."""
         found = self.scores["noise"].unique().tolist()
         return ["native"] * ("native" in found) + [name for name in found if name != "native"]
+
+    def crossed(self, noise: str) -> bool:
+        """Whether every loss was scored with this noise, not only those with such a variant."""
+        return set(self.losses) <= set(
+            self.scores.loc[self.scores["noise"] == noise, "contestant"].unique()
+        )
 
     def title(self, contestant: str) -> str:
         """Full name of a loss or a baseline."""

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from countae.wording import short
+
 DIGITS = 5  # significant, in data for figures
 # Okabe & Ito 2008; yellow, which is hard to see on white, comes last
 COLOURS = (
@@ -17,15 +19,11 @@ GREY = "#8A8A8A"
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def short(name: str) -> str:
-    """Name of a loss or a noise family that fits on an axis: ``mse_log1p`` is MSE log1p."""
-    first, *rest = name.split("_")
-    return " ".join([first.upper() if len(first) <= 4 else first.capitalize(), *rest])
-
-
 def noise_title(noise: str) -> str:
-    """Name of a noise column."""
-    return "own" if noise == "native" else short(noise)
+    """Name of a noise column: ``native`` is own, a variant like ``single_scale`` has plain words."""
+    if noise == "native":
+        return "own"
+    return noise.replace("_", " ") if "_" in noise else short(noise)
 
 
 def number(value: float | None, *, sign: bool = False) -> str:

@@ -7,7 +7,8 @@ const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const views = new Map();
 const MANY_MARKS = 3000;
 const PAGE = 25;
-const DEEP_BLUE = "#0072B2", LIGHT_BLUE = "#3D9BDD"; // the palette's blue is too dim on a dark ground
+// The palette's blue is dim on a dark ground; beside its sky blue it stays, to be told from it.
+const DEEP_BLUE = "#0072B2", LIGHT_BLUE = "#3D9BDD", SKY_BLUE = "#56B4E9";
 
 // ---- figures ------------------------------------------------------------------------------
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -54,7 +55,8 @@ async function draw(element) {
   if (views.has(element.id)) return;
   views.set(element.id, null);
   const text = JSON.stringify(figures[element.id]);
-  const spec = byRow(JSON.parse(dark.matches ? text.replaceAll(DEEP_BLUE, LIGHT_BLUE) : text));
+  const lit = dark.matches && !text.includes(SKY_BLUE);
+  const spec = byRow(JSON.parse(lit ? text.replaceAll(DEEP_BLUE, LIGHT_BLUE) : text));
   const result = await window.vegaEmbed(element, spec, {
     actions: false, defaultStyle: false, config: config(), tooltip: { theme: "custom" },
     renderer: marks(spec) > MANY_MARKS ? "canvas" : "svg",

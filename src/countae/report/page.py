@@ -23,7 +23,8 @@ from countae.report import (
 )
 from countae.report.figures import Figure
 from countae.report.load import Dataset
-from countae.report.look import rounded, short
+from countae.report.look import rounded
+from countae.wording import short
 
 HERE = Path(__file__).parent
 LARGEST_PAGE = 8_000_000  # bytes; above, browsers and mail get slow
@@ -45,16 +46,17 @@ class Page:
 
     def add(self, figure: Figure | None) -> dict[str, Any] | None:
         """Enter a figure; what the template must know of it."""
-        if figure is None:
-            return None
+        return None if figure is None else self._entered(figure)
+
+    def add_all(self, figures: list[Figure]) -> list[dict[str, Any]]:
+        """Enter several figures."""
+        return [self._entered(figure) for figure in figures]
+
+    def _entered(self, figure: Figure) -> dict[str, Any]:
         key = f"f{next(self._number)}"
         self.figures[key] = by_column(figure.spec)
         return {"id": key, "title": figure.title, "caption": figure.caption, "label": figure.label,
                 "height": _height(figure.spec), "small": figure.small}  # fmt: skip
-
-    def add_all(self, figures: list[Figure]) -> list[dict[str, Any]]:
-        """Enter several figures."""
-        return [self.add(figure) for figure in figures]
 
 
 def render(datasets: list[Dataset], *, title: str) -> str:
@@ -133,6 +135,8 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
         "cards": story.cards(data),
         "conditions": story.conditions(data),
         "classes": story.gene_classes(data),
+        "gene_pairs": tables.gene_pairs(data),
+        "variants": [noise for noise in data.noises if not data.crossed(noise)],
         "limits": story.limits(data),
         "n_seeds": len(data.seeds),
         "has_oracle": tables.has_oracle(data),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import altair as alt
 
@@ -16,7 +17,8 @@ from countae.report.figures import (
     values,
 )
 from countae.report.load import NULL, ORACLE, Dataset
-from countae.report.look import noise_title, number, percent, short
+from countae.report.look import noise_title, number, percent
+from countae.wording import short
 
 MOST_GENES_SHOWN = 20
 TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -24,7 +26,7 @@ TICKS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 def score_dots(data: Dataset) -> Figure | None:
     """Log score of each loss with each noise, with the controls as lines."""
-    noises = data.noises
+    noises = [noise for noise in data.noises if data.crossed(noise)]
     rows = []
     for loss in data.losses:
         for noise in noises:
@@ -75,9 +77,9 @@ def score_dots(data: Dataset) -> Figure | None:
     )
 
 
-def _controls(data: Dataset) -> list[dict[str, object]]:
+def _controls(data: Dataset) -> list[dict[str, Any]]:
     wanted = [("gene mean | NB", NULL, "nb"), ("oracle", ORACLE, "native")]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"control": name, "score": data.summary(contestant, noise, "log_score")[0]}
         for name, contestant, noise in wanted
     ]

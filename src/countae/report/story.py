@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from countae.report.load import Dataset
-from countae.report.look import colour_of, number, percent, short, whole
+from countae.report.look import colour_of, number, percent, whole
 from countae.report.tables import convergence, outcome_word
 from countae.verdict import FEWEST_SEEDS, WORST_AA_ERROR
-from countae.wording import listed
+from countae.wording import listed, short
 
 AXIS_TITLES = {"overall": "Overall", "mean": "Means", "zeros": "Zeros", "dispersion": "Spread"}
 CONDITIONS = {

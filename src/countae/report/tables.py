@@ -9,7 +9,8 @@ from typing import Any
 
 from countae.report.glossary import direction, metric_title
 from countae.report.load import NULL, ORACLE, Dataset
-from countae.report.look import noise_title, number, short, whole
+from countae.report.look import noise_title, number, whole
+from countae.wording import short
 
 LEADERBOARD = (
     "log_score", "ranked_probability_score", "brier_zero", "poisson_deviance_explained",
@@ -83,8 +84,13 @@ def leaderboard(data: Dataset) -> Table:
             )
     by = next((k for k, name in enumerate(metrics, start=2) if name == "log_score"), None)
     if by is not None:
-        rows.sort(key=lambda row: math.inf if row[0][by].value is None else row[0][by].value)
+        rows.sort(key=lambda row: _order(row[0][by]))
     return Table("Leaderboard: losses, noise and controls", columns, rows, by)
+
+
+def _order(cell: Cell) -> float:
+    """What rows are sorted by; scores that are missing or not finite come last."""
+    return cell.value if isinstance(cell.value, float) else math.inf
 
 
 def _name(data: Dataset, contestant: str) -> Cell:
@@ -168,6 +174,21 @@ def by_loss(
         return None
     columns = [Column("Loss", numeric=False), *(_metric_column(name) for name in metrics)]
     return Table(label, columns, rows)
+
+
+def gene_pairs(data: Dataset) -> Table | None:
+    """On how many testable genes the loss of the row is better than that of the column."""
+    pairs = data.verdict.get("gene_pairs")
+    if not pairs:
+        return None
+    found = {(pair["better"], pair["worse"]): pair["genes"] for pair in pairs}
+    rows = []
+    for loss in data.losses:
+        genes = [found.get((loss, other)) for other in data.losses]
+        cells = [Cell("" if n is None else whole(n), n, mark="won" if n else "") for n in genes]
+        rows.append(([Cell(short(loss), mark="name"), *cells], ""))
+    columns = [Column("Better than", numeric=False), *(Column(short(n)) for n in data.losses)]
+    return Table("Genes on which the loss of the row is better", columns, rows)
 
 
 def cost(data: Dataset) -> Table:

@@ -10,7 +10,8 @@ import numpy as np
 from countae.report.figures import Figure, figure, log_axis, values
 from countae.report.latent import Latents
 from countae.report.load import Dataset
-from countae.report.look import COLOURS, GREY, SHAPES, colour_of, cycle, percent, short
+from countae.report.look import COLOURS, GREY, SHAPES, colour_of, cycle, percent
+from countae.wording import short
 
 MOST_EPOCHS = 120
 STYLES = {"validation": (1, 0), "training": (3, 2)}
@@ -112,8 +113,10 @@ def _latent_map(latents: Latents, loss: str, names: list[str]) -> Figure:
             "tooltip": ["label:N"],
         }
     plain = alt.Axis(labels=False, ticks=False, grid=False, domain=False)
-    mark = {"filled": True, "size": 22, "opacity": 0.75}
-    chart = alt.Chart(values(rows)).mark_point(**mark, **({} if channels else {"color": GREY}))
+    mark: dict[str, Any] = {"filled": True, "size": 22, "opacity": 0.75}
+    if not channels:
+        mark["color"] = GREY
+    chart = alt.Chart(values(rows)).mark_point(**mark)
     chart = chart.encode(
         x=alt.X("x:Q", axis=plain, title="PC 1", scale=alt.Scale(zero=False)),
         y=alt.Y("y:Q", axis=plain, title="PC 2", scale=alt.Scale(zero=False)),

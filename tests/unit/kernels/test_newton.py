@@ -13,8 +13,12 @@ TOLERANCE = 1e-3
 
 
 def scipy_maximum(function, start):
-    found = optimize.minimize(lambda x: -function(x), start, method="Nelder-Mead",
-                              options={"xatol": 1e-9, "fatol": 1e-12, "maxiter": 4000})  # fmt: skip
+    found = optimize.minimize(
+        lambda x: -function(x),
+        start,
+        method="Nelder-Mead",
+        options={"xatol": 1e-9, "fatol": 1e-12, "maxiter": 4000},
+    )
     assert found.success
     return found.x
 
@@ -28,7 +32,7 @@ def gamma_counts():
 
 
 def test_one_parameter(gamma_counts):
-    """Oracle: scipy.optimize over scipy.stats.nbinom for the log of θ; a tenth of the stopping rule.
+    """Oracle: scipy.optimize over scipy.stats.nbinom for log θ; a tenth of the stopping rule.
 
     The curvature is checked against a second difference of SciPy's log-likelihood, to 1 %.
     """
@@ -42,7 +46,9 @@ def test_one_parameter(gamma_counts):
         )  # fmt: skip
         return log_pmf.sum(dim=0)
 
-    best, curvature = maximise_per_gene(objective, torch.zeros(1, 8, dtype=torch.float64), tolerance=TOLERANCE)
+    best, curvature = maximise_per_gene(
+        objective, torch.zeros(1, 8, dtype=torch.float64), tolerance=TOLERANCE
+    )
     assert best.shape == (1, 8)
     for gene in range(8):
 
@@ -58,7 +64,7 @@ def test_one_parameter(gamma_counts):
 
 
 def test_two_parameters_and_the_profiled_curvature():
-    """Oracle: scipy.optimize, and the inverse of the 2 × 2 Hessian by NumPy, for a logistic curve."""
+    """Oracle: scipy.optimize, and NumPy's inverse of the 2 × 2 Hessian, for a logistic curve."""
     rng = np.random.default_rng(5)
     z = rng.normal(size=(400, 3))
     y = (rng.random((400, 3)) < special.expit(0.5 + np.array([0.3, 1.0, 2.0]) * z)).astype(float)
@@ -68,7 +74,9 @@ def test_two_parameters_and_the_profiled_curvature():
         logit = raw[1] + raw[0] * z_[:, genes]
         return (y_[:, genes] * logit - torch.nn.functional.softplus(logit)).sum(dim=0)
 
-    best, curvature = maximise_per_gene(objective, torch.zeros(2, 3, dtype=torch.float64), tolerance=TOLERANCE)
+    best, curvature = maximise_per_gene(
+        objective, torch.zeros(2, 3, dtype=torch.float64), tolerance=TOLERANCE
+    )
     for gene in range(3):
 
         def of_scipy(raw, gene=gene):
@@ -90,18 +98,22 @@ def test_far_start_and_wrong_curvature():
     At 0 the first is almost straight and the second curves upwards, so that plain Newton steps
     would fly off.
     """
+
     def objective(raw, genes):
         gap = raw[0] - 7.0
         values = torch.stack([-torch.log(torch.cosh(gap)), torch.exp(-0.02 * gap**2)])
         return torch.gather(values, 0, genes[None])[0]
 
-    best, curvature = maximise_per_gene(objective, torch.zeros(1, 2, dtype=torch.float64), tolerance=TOLERANCE)
+    best, curvature = maximise_per_gene(
+        objective, torch.zeros(1, 2, dtype=torch.float64), tolerance=TOLERANCE
+    )
     np.testing.assert_allclose(best[0], 7.0, atol=TOLERANCE)
     np.testing.assert_allclose(curvature, [1.0, 0.04], rtol=1e-2)
 
 
 def test_never_worse_than_its_start():
     """Limit: a step that does not improve is refused, also on a function with many maxima."""
+
     def objective(raw, genes):
         return torch.sin(5 * raw[0]) - 0.1 * raw[0] ** 2
 
@@ -121,5 +133,7 @@ def test_genes_do_not_influence_each_other():
     def objective(raw, genes):
         return -torch.cosh(0.3 * (raw[0] - centre[genes]))
 
-    together, _ = maximise_per_gene(objective, torch.zeros(1, 3, dtype=torch.float64), tolerance=TOLERANCE)
+    together, _ = maximise_per_gene(
+        objective, torch.zeros(1, 3, dtype=torch.float64), tolerance=TOLERANCE
+    )
     np.testing.assert_allclose(together[0], centre, atol=TOLERANCE)

@@ -1,4 +1,4 @@
-"""What every likelihood must keep to, over the registry: a newcomer is tested without being named."""
+"""What every likelihood must keep to, over the registry: newcomers are tested unasked."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_start_has_the_heads_and_constrain_the_parameters(likelihood):
 
 
 def test_per_gene_heads_stay_per_gene(likelihood):
-    """``hidden_parameters`` keeps a (gene,) parameter as it is: it must not meet the size factor."""
+    """``hidden_parameters`` keeps a (gene,) parameter as it is: no size factor in it."""
     raw = likelihood.start(moments_of(MODERATE))
     raw = {
         name: value if likelihood.heads[name] == "gene" else value.expand(3, -1)
@@ -109,7 +109,7 @@ def test_per_gene_heads_stay_per_gene(likelihood):
 
 
 def test_broadcasts(likelihood):
-    """Parameters of (cell, gene), (gene,) and (cell, 1) give (cell, gene), the same as expanded."""
+    """Parameters of (cell, gene), (gene,) and (cell, 1) give (cell, gene), as expanded."""
     raw, counts, size = at_start(likelihood, MODERATE)
     made = likelihood.constrain(raw, size)
     wide = {name: value.expand_as(counts).contiguous() for name, value in made.items()}
@@ -191,7 +191,9 @@ def float32_errors(likelihood, *, most, highest):
     }
     losses, gradients = [], []
     for dtype in (torch.float32, torch.float64):
-        at = {name: value.detach().to(dtype).requires_grad_() for name, value in parameters.items()}
+        at = {
+            name: value.detach().to(dtype).requires_grad_() for name, value in parameters.items()
+        }
         loss = likelihood.loss(counts[kept].to(dtype), **at)
         loss.sum().backward()
         losses.append(loss.detach().double())
@@ -205,7 +207,8 @@ def float32_errors(likelihood, *, most, highest):
             )
         )
     return tuple(
-        (single - double).abs() / double.abs().clamp(min=1) for single, double in (losses, gradients)
+        (single - double).abs() / double.abs().clamp(min=1)
+        for single, double in (losses, gradients)
     )
 
 
@@ -241,7 +244,7 @@ def test_prob_zero_is_the_pmf_at_zero(likelihood):
 
 
 def test_mean_of_a_noise_family_is_that_of_its_pmf(likelihood):
-    """Limit: Σ k P(k). A squared error reports a back-transform instead, tested in its own file."""
+    """Limit: Σ k P(k). A squared error reports a back-transform, tested in its own file."""
     if likelihood.noise_heads is None:
         pytest.skip("reports a back-transformed location")
     counts, log_pmf, parameters = probabilities(likelihood)

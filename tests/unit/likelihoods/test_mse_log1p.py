@@ -102,12 +102,12 @@ def test_mean_and_variance_are_the_back_transformed(mse, parameters):
     np.testing.assert_allclose(mse.variance(**at), [expected], rtol=1e-10)
 
 
-def test_one_scale_for_all_genes(mse, parameters):
+def test_single_scale_for_all_genes(mse, parameters):
     """Oracle: the root mean square of the genes' scales, √((1 + 49)/2) = 5 by hand."""
     variants = mse.variants(parameters([[2.0, 3.0]], [[1.0, 7.0]]))
-    assert list(variants) == ["one_scale"]
-    np.testing.assert_allclose(variants["one_scale"]["scale"], [[5.0, 5.0]], rtol=1e-14)
-    np.testing.assert_allclose(variants["one_scale"]["location"], [[2.0, 3.0]])
+    assert list(variants) == ["single_scale"]
+    np.testing.assert_allclose(variants["single_scale"]["scale"], [[5.0, 5.0]], rtol=1e-14)
+    np.testing.assert_allclose(variants["single_scale"]["location"], [[2.0, 3.0]])
 
 
 def test_start_by_hand(mse, t64):

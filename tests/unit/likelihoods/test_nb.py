@@ -107,11 +107,11 @@ def test_large_inverse_dispersion_is_poisson(nb, t64, mean):
 def test_is_a_gamma_mixture_of_poissons(nb, t64):
     """Oracle: ∫ Poisson(x | λ) Gamma(λ | θ, μ/θ) dλ by adaptive quadrature."""
     mean, theta = 2.5, 1.7
+    rates = stats.gamma(theta, scale=mean / theta)
     for x in (0, 1, 6):
         expected, _ = integrate.quad(
-            lambda rate, x=x: stats.poisson(rate).pmf(x) * stats.gamma(theta, scale=mean / theta).pdf(rate),
-            0, 60, epsabs=1e-13,
-        )  # fmt: skip
+            lambda rate, x=x: stats.poisson(rate).pmf(x) * rates.pdf(rate), 0, 60, epsabs=1e-13
+        )
         actual = nb.log_pmf(t64(x), mean=t64(mean), inverse_dispersion=t64(theta)).exp()
         np.testing.assert_allclose(actual, expected, rtol=1e-8)
 

@@ -44,7 +44,9 @@ def truth():
     size = rng.lognormal(0, 0.3, (4_000, 1))
     mean = size * np.array([0.3, 1.0, 3.0, 10.0, 30.0, 100.0])
     theta = np.array([0.5, 1.0, 2.0, 0.7, 5.0, 20.0])
-    observed = rng.poisson(rng.gamma(np.broadcast_to(theta, mean.shape), mean / theta)).astype(float)
+    observed = rng.poisson(rng.gamma(np.broadcast_to(theta, mean.shape), mean / theta)).astype(
+        float
+    )
     nb = stats.nbinom(theta, theta / (theta + mean))
     below = nb.cdf(observed - 1)
     pit = below + rng.random(mean.shape) * nb.pmf(observed)

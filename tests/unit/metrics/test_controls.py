@@ -76,7 +76,7 @@ def scored(name, observed, prediction):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_controls_are_ranked(name, contestants):
-    """Oracle: propriety. Each step is worse by four standard errors over cells; all zeros never win."""
+    """Oracle: propriety. Each step is worse by four standard errors; all zeros never win."""
     observed, predictions = contestants
     scores = {key: scored(name, observed, value) for key, value in predictions.items()}
     for better, worse in zip(ORDER[:-1], ORDER[1:], strict=True):

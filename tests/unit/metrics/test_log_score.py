@@ -14,7 +14,9 @@ def test_is_minus_the_log_probability():
     """Oracle: scipy.stats.poisson, log P(0) of which is −μ."""
     observed, mean = np.array([[0, 1, 7]]), np.array([[0.2, 1.0, 3.0]])
     value = log_score(log_prob=stats.poisson(mean).logpmf(observed))
-    np.testing.assert_allclose(value, [[0.2, 1.0, 3.0 - 7 * np.log(3.0) + np.log(5040)]], rtol=1e-12)
+    np.testing.assert_allclose(
+        value, [[0.2, 1.0, 3.0 - 7 * np.log(3.0) + np.log(5040)]], rtol=1e-12
+    )
 
 
 def test_rounding_above_log_one_is_zero():
@@ -32,6 +34,7 @@ def test_a_probability_above_one_is_not_hidden():
 
 def test_expected_score_is_least_for_the_truth(truth):
     """Oracle: propriety; SciPy's NB with half and twice the true θ scores worse by 4 errors."""
+
     def scored(factor):
         theta = truth.inverse_dispersion * factor
         nb = stats.nbinom(theta, theta / (theta + truth.mean))

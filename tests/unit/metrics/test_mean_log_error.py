@@ -10,7 +10,7 @@ mean_log_error = metrics.get("mean_log_error")
 
 
 def test_by_hand():
-    """Oracle: log ratios of log 2 and 0 have a root mean square of log 2/√2; a factor gives its log."""
+    """Oracle: log 2 and 0 have a root mean square of log 2/√2; a factor gives its log."""
     true = np.array([[1.0, 5.0], [4.0, 0.5]])
     value = mean_log_error(mean=np.array([[2.0, 15.0], [4.0, 1.5]]), true_mean=true)
     np.testing.assert_allclose(value, [np.log(2) / np.sqrt(2), np.log(3)], rtol=1e-12)

@@ -21,9 +21,7 @@ def test_by_hand():
 
 def test_is_one_for_the_truth(truth):
     """Oracle: the sampling error from the residuals' own fourth moment, four of them."""
-    value = pearson_variance(
-        observed=truth.observed, mean=truth.mean, variance=truth.variance
-    )
+    value = pearson_variance(observed=truth.observed, mean=truth.mean, variance=truth.variance)
     residual = (truth.observed - truth.mean) / np.sqrt(truth.variance)
     error = np.sqrt(((residual**4).mean(axis=0) - 1) / len(residual))
     assert (np.abs(value - 1) <= 4 * error).all()

@@ -16,7 +16,11 @@ def test_agrees_with_torch():
     observed, mean = rng.poisson(1.0, (40, 3)).astype(float), rng.gamma(1.0, 1.0, (40, 3))
     mean[0, 0] = 0.0
     expected = torch.nn.functional.poisson_nll_loss(
-        torch.as_tensor(mean), torch.as_tensor(observed), log_input=False, eps=1e-6, reduction="none"
+        torch.as_tensor(mean),
+        torch.as_tensor(observed),
+        log_input=False,
+        eps=1e-6,
+        reduction="none",
     )
     value = poisson_loss(observed=observed, mean=mean)
     np.testing.assert_allclose(value, expected.mean(dim=0), rtol=1e-12)

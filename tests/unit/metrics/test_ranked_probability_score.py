@@ -97,7 +97,7 @@ def test_large_counts_that_vary_little(callables, mean, theta):
 
 @pytest.mark.parametrize(("mean", "theta"), [(10.0, 1e-3), (300.0, 3e-3), (2.0, 1e-2)])
 def test_very_heavy_tails(callables, mean, theta):
-    """Oracle: the closed form, to 1e-5; a θ of a thousandth spreads over 40 standard deviations."""
+    """Oracle: the closed form, to 1e-5; a θ of 1e-3 spreads beyond 40 standard deviations."""
     expected = [closed_form(k, mean, theta) for k in (0, 50)]
     np.testing.assert_allclose(score(callables, [0, 50], mean, theta)[0], expected, rtol=1e-5)
 

@@ -31,4 +31,6 @@ def test_is_near_zero_for_the_truth_and_has_the_right_sign(truth):
     """Oracle: simulation; the sampling error at 4,000 cells is below 0.15 for these genes."""
     given = {"observed": truth.observed, "mean": truth.mean}
     assert (np.abs(variance_log_ratio(**given, variance=truth.variance)) < 0.15).all()
-    assert (variance_log_ratio(**given, variance=truth.mean)[2:] < -0.3).all()  # Poisson: too little
+    assert (
+        variance_log_ratio(**given, variance=truth.mean)[2:] < -0.3
+    ).all()  # Poisson: too little

@@ -27,7 +27,9 @@ def test_ends_and_empty_bins():
     curve = zero_reliability(
         observed=np.array([[0.0, 3.0, 0.0, 1.0]]), prob_zero=np.array([[1.0, 0.0, 0.93, 0.05]])
     )
-    assert set(curve) == {f"{kind}.{k}" for kind in ("predicted", "observed", "entries") for k in (0, 9)}
+    assert set(curve) == {
+        f"{kind}.{k}" for kind in ("predicted", "observed", "entries") for k in (0, 9)
+    }
     np.testing.assert_allclose([curve["predicted.9"], curve["observed.9"]], [0.965, 1.0])
     np.testing.assert_allclose([curve["predicted.0"], curve["observed.0"]], [0.025, 0.0])
     assert curve["entries.0"] == curve["entries.9"] == 2.0
