@@ -119,7 +119,7 @@ def test_one_gene_has_the_maximum_of_likelihood(mean, theta):
 def test_one_gene_has_the_maximum_of_the_posterior(mean, theta, zero):
     """Oracle: scipy.optimize from three starts over SciPy's NB, mixed by hand, times the priors
     of the docstring: log θ ~ N(0, 3²), which 1,500 cells outweigh, and logit π ~ N(−4, 2²).
-    Within 0.05, less than a fifth of the estimates' errors; π/(1−π) moves the NB's mean, not the count's.
+    Within 0.05, a fifth of the estimates' errors; π moves the NB's mean, not the count's.
     """
     data = simulated(cells=1_500, means=[mean], theta=theta, zero=zero, seed=11)
     noise = fit_noise("zinb", **data)

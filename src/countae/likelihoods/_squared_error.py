@@ -60,7 +60,9 @@ class SquaredError(Likelihood):
     def variants(self, parameters: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """``single_scale``: one s for all genes, which is what a plain squared error asserts."""
         scale = parameters["scale"]
-        return {"single_scale": parameters | {"scale": scale.square().mean().sqrt().expand_as(scale)}}
+        return {
+            "single_scale": parameters | {"scale": scale.square().mean().sqrt().expand_as(scale)}
+        }
 
     def log_pmf(
         self, counts: Tensor, *, location: Tensor, scale: Tensor, size_factor: Tensor

@@ -20,7 +20,7 @@ SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def noise_title(noise: str) -> str:
-    """Name of a noise column: ``native`` is own, a variant like ``single_scale`` has plain words."""
+    """Name of a noise column; ``native`` is own, a variant keeps its words."""
     if noise == "native":
         return "own"
     return noise.replace("_", " ") if "_" in noise else short(noise)

@@ -97,6 +97,11 @@ def test_mean_is_the_location_and_never_negative(mse, parameters):
     np.testing.assert_allclose(mse.mean(**parameters([[2.5, -1.0]], [1.0, 1.0])), [[2.5, 0.0]])
 
 
+def test_variance_of_a_wide_gaussian_far_from_zero(mse, parameters):
+    """Limit, oracle by hand: s² where neither integers (1/12) nor zero matter; 1e-4 of it."""
+    np.testing.assert_allclose(mse.variance(**parameters([[500.0]], [50.0])), 2_500, rtol=1e-4)
+
+
 def test_scale_is_the_gaussian_maximum_of_likelihood(mse, t64, parameters):
     """Oracle: root mean squared residual by NumPy; one residual of the overall size is added."""
     rng = np.random.default_rng(3)

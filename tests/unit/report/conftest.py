@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import combinations
+from itertools import combinations, permutations
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +90,8 @@ class Results:
 
     def scores(self, contestant: str, seed: int, native: bool) -> pd.DataFrame:
         rows = []
-        for noise in ["native"] * native + ["poisson", "nb", "zinb"]:
+        variants = ["single_scale"] if contestant == "mse_log1p" else []
+        for noise in ["native"] * native + variants + ["poisson", "nb", "zinb"]:
             for metric in self.metrics:
                 if metric == "pit_histogram":
                     rows += [(noise, metric, "dataset", f"{k / 20:.2f}", 1.0 + 0.01 * k)
@@ -140,6 +141,8 @@ class Results:
                 "same_means": first, "significant_genes_exceed_bootstrap": not_run,
                 "network_gap_exceeds_bootstrap": not_run}},
             "genes": {"nb": 10, "tie": 5, "undecided": N_GENES - 16, "not_testable": 1},
+            "gene_pairs": [{"better": a, "worse": b, "genes": 7 if a == "nb" else 0}
+                           for a, b in permutations(self.losses, 2)],
             "seeds": self.seeds, "control": {"likelihood": "nb", "seeds": self.control_seeds},
             "settings": {"equivalence": 0.002, "equivalence_share": 0.02, "level": 0.05,
                          "min_nonzeros_per_gene": 10, "control": "nb"},

@@ -115,11 +115,28 @@ def test_leaderboard_is_sorted_and_has_the_controls(data):
     by = [column.label for column in table.columns].index("log score")
     scores = [cells[by].value for cells, _ in table.rows]
     assert scores == sorted(scores)
-    assert len(table.rows) == 4 * 4 + 3  # three losses and the oracle with four noises, the null
+    assert (
+        len(table.rows) == 4 * 4 + 1 + 3
+    )  # losses and oracle with four noises, a variant, the null
     names = [(cells[0].text, cells[1].text) for cells, _ in table.rows]
     assert {("Gene mean", "NB"), ("Gene mean", "Poisson"), ("Oracle", "own")} <= set(names)
     flagged = [column.label for column in table.columns if column.note == "compatibility only"]
     assert flagged == ["MSE log1p", "Poisson loss"]
+
+
+def test_a_variant_of_some_losses_is_in_the_table_only(data):
+    table = tables.factorial(data)
+    assert [column.label for column in table.columns][2] == "single scale noise"
+    shown = {cells[0].text: cells[2].text for cells, _ in table.rows}
+    assert shown["MSE log1p"] != shown["NB"] == "–"
+    dots = inline(score_figures.score_dots(data).spec)
+    assert not any(row.get("noise") == "single scale" for part in dots for row in part)
+
+
+def test_gene_pairs_read_row_beats_column(data):
+    rows = {cells[0].text: [cell.text for cell in cells[1:]] for cells, _ in
+            tables.gene_pairs(data).rows}  # fmt: skip
+    assert rows == {"MSE log1p": ["", "0", "0"], "NB": ["7", "", "7"], "ZINB": ["0", "0", ""]}
 
 
 def test_factorial_shades_the_best_most(data):
