@@ -17,7 +17,7 @@ SETTINGS = config.validated({})
 
 def prepared(source: str, *, cells: int = 150, genes: int = 40, **row: str):
     """Counts and triage of a small data set."""
-    size = {"cells": cells, "genes": genes, "types": 3, "depth": 4.0 * genes}
+    size = {"n_cells": cells, "n_genes": genes, "n_types": 3, "depth": 4.0 * genes}
     return prepare(
         Source(source, **({"genes": "all"} | row)),
         simulate=SETTINGS["simulate"] | size,

@@ -218,7 +218,7 @@ def simulate(
 ) -> None:
     """Make counts with known truth.
 
-    Example: countae simulate nb counts.h5ad --cells 2000 --genes 500
+    Example: countae simulate nb counts.h5ad --n-cells 2000 --n-genes 500
     """
     from countae.files import written_aside
     from countae.prepare import simulated

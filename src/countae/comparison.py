@@ -116,7 +116,7 @@ def aa_error(scores: np.ndarray, *, delta: float, level: float) -> float:
     Parameters
     ----------
     scores : ndarray, (seed, cell)
-        One loss; all ways to part its seeds into two equal halves are tried (200 at most).
+        One loss; all pairs of disjoint halves of its seeds are tried (200 at most).
     delta, level : float
         As in the real comparison.
 
@@ -124,13 +124,12 @@ def aa_error(scores: np.ndarray, *, delta: float, level: float) -> float:
     -------
     float in [0, 1]
     """
-    seeds = range(len(scores))
-    halves = [half for half in combinations(seeds, len(scores) // 2) if 0 in half]
-    halves = halves[:: -(-len(halves) // MOST_SPLITS)]
+    halves = combinations(range(len(scores)), len(scores) // 2)
+    splits = [(a, b) for a, b in combinations(halves, 2) if not set(a) & set(b)]
+    splits = splits[:: -(-len(splits) // MOST_SPLITS)]
     wrong = 0
-    for half in halves:
-        other = [seed for seed in seeds if seed not in half][: len(half)]
-        a, b = scores[list(half)], scores[other]
+    for half, other in splits:
+        a, b = scores[list(half)], scores[list(other)]
         both = paired(a, b, delta=delta, level=level), paired(b, a, delta=delta, level=level)
         wrong += any(gap.p_better <= level / 2 for gap in both)
-    return wrong / len(halves)
+    return wrong / len(splits)

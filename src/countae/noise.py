@@ -81,7 +81,8 @@ def fit_noise(
     Noise
     """
     likelihood = likelihoods.get(family)()
-    gene_mean = counts.sum(axis=0) / size_factor.sum()
+    # a gene without any count in these cells is given one, so that no mean is zero
+    gene_mean = np.maximum(counts.sum(axis=0), 1.0) / size_factor.sum()
     scale = (counts.sum(axis=0) + PSEUDO_COUNT) / (mean.sum(axis=0) + PSEUDO_COUNT)
     x = torch.as_tensor(counts, dtype=torch.float64)
     m = adjusted_mean(mean, size_factor, gene_mean, scale)

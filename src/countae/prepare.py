@@ -114,8 +114,13 @@ def simulated(family: str, settings: dict[str, Any]) -> Any:
     """Data from the simulator called ``family``."""
     from countae import simulate
 
-    settings = dict(settings)
-    return simulate.get(family)(seed=settings.pop("simulation_seed"), **settings)
+    return simulate.get(family)(
+        cells=settings["n_cells"],
+        genes=settings["n_genes"],
+        types=settings["n_types"],
+        depth=settings["depth"],
+        seed=settings["simulation_seed"],
+    )
 
 
 def _tally(labels: np.ndarray | None) -> dict[str, int]:
@@ -136,8 +141,8 @@ def _notes(matrix: CountMatrix, cells: dict[str, int], genes: dict[str, int]) ->
         notes.append(f"The quality filter removed cells: {_listing(cells)}.")
     if genes["min_cells_per_gene"]:
         notes.append(
-            f"{genes['min_cells_per_gene']:,} genes were seen in too few training cells and "
-            "removed."
+            "Number of genes removed because too few training cells show them: "
+            f"{genes['min_cells_per_gene']:,}."
         )
     return notes
 

@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def counts(folder):
     """Prepared small counts, made by the command line."""
-    size = ["--cells", 120, "--genes", 30, "--depth", 120]
+    size = ["--n-cells", 120, "--n-genes", 30, "--depth", 120]
     done = countae(
         "prepare", "simulate:nb", folder / "counts.h5ad", "--triage", folder / "triage.json",
         "--genes", "all", *size,
@@ -61,6 +61,25 @@ def test_options_show_the_defaults_of_the_schema():
         shown = ",".join(map(str, default)) if isinstance(default, list) else str(default)
         assert f"--{key.replace('_', '-')}" in page
         assert f"[default: {shown}]" in page
+
+
+def test_no_verb_has_an_option_twice():
+    """Two options of one name: the later one silently takes the earlier one's value."""
+    from typer.main import get_command
+
+    from countae.cli import app
+
+    for verb, command in get_command(app).commands.items():
+        options = [option for param in command.params for option in param.opts]
+        assert len(options) == len(set(options)), verb
+
+
+def test_the_row_of_a_data_set_reaches_the_triage(counts, folder):
+    row = json.loads((folder / "triage.json").read_text())["row"]
+    assert row == {
+        "source": "simulate:nb", "layer": "", "label_key": "", "batch_key": "",
+        "library_size_key": "", "protocol": "auto", "genes": "all",
+    }  # fmt: skip
 
 
 def test_the_version_is_told():
@@ -113,7 +132,7 @@ def test_bad_counts_leave_nothing_behind(tmp_path):
 
 
 def test_a_matrix_is_described_without_writing(tmp_path):
-    done = countae("check", "simulate:nb", "--cells", 120, "--genes", 30, cwd=tmp_path)
+    done = countae("check", "simulate:nb", "--n-cells", 120, "--n-genes", 30, cwd=tmp_path)
     assert done.returncode == 0
     assert "zero fraction" in done.stdout
     assert "78 train, 18 validation, 24 test" in done.stdout
@@ -122,7 +141,7 @@ def test_a_matrix_is_described_without_writing(tmp_path):
 
 def test_simulated_counts_are_written_with_their_truth(tmp_path):
     path = tmp_path / "zinb.h5ad"
-    assert countae("simulate", "zinb", path, "--cells", 60, "--genes", 20).returncode == 0
+    assert countae("simulate", "zinb", path, "--n-cells", 60, "--n-genes", 20).returncode == 0
     adata = anndata.read_h5ad(path)
     assert adata.shape == (60, 20)
     assert {"true_inverse_dispersion", "true_zero_probability"} <= set(adata.var)

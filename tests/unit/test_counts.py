@@ -261,7 +261,7 @@ def test_highly_variable_genes_see_training_cells_only(method):
     alone = anndata.AnnData(matrix.counts[train].astype(np.float32))
     select(alone, flavor=method, n_top_genes=50)
 
-    settings = {"cells": 300, "genes": 120, "types": 3, "depth": 480.0}
+    settings = {"n_cells": 300, "n_genes": 120, "n_types": 3, "depth": 480.0}
     chosen, triage = prepare(
         Source("simulate:nb", genes="50"),
         simulate=SETTINGS["simulate"] | settings,

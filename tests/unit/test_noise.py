@@ -77,6 +77,18 @@ def test_recovers_the_inverse_dispersion(nb_data):
     assert np.sqrt(np.mean((error / expected[known]) ** 2)) < 1.2
 
 
+def test_genes_of_one_inverse_dispersion_are_drawn_together():
+    """Recovery: 80 genes of θ = 2 whose spread around the trend is all error.
+
+    The prior's width is what exceeds that error, so next to nothing: together they err by less
+    than half of what each does alone (the expected information's error).
+    """
+    data = simulated(cells=200, means=np.geomspace(1, 4, 80), theta=2.0, seed=13)
+    found = fit_noise("nb", **data).raw["log_inverse_dispersion"].numpy()
+    alone = information_error(2.0, 2.0, 200)
+    assert np.sqrt(np.mean((found - np.log(2)) ** 2)) < 0.5 * alone
+
+
 def test_genes_that_cannot_be_identified_are_drawn_to_the_trend():
     """Recovery: 60 rare genes of θ = 2, 300 cells: alone they err by 1, together by 0.7."""
     means = np.concatenate([np.geomspace(1, 20, 60), np.full(60, 0.05)])

@@ -20,7 +20,7 @@ TINY = {
     "datasets": "config/datasets.tsv",
     "likelihoods": ["mse_log1p", "nb"],
     "seeds": [0],
-    "simulate": {"cells": 200, "genes": 50, "types": 3, "depth": 200},
+    "simulate": {"n_cells": 200, "n_genes": 50, "n_types": 3, "depth": 200},
     "training": {"max_epochs": 20, "patience": 2},
     "network": {"hidden": [16], "latent": 3},
 }

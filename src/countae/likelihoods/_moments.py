@@ -38,7 +38,7 @@ def gene_moments(*, counts: csr_matrix, size_factor: np.ndarray) -> GeneMoments:
     with np.errstate(divide="ignore"):
         theta = np.clip(mean**2 * square_size / excess, *THETA_BOUNDS)
 
-    zero_share = 1.0 - counts.getnnz(axis=0) / counts.shape[0]
+    zero_share = 1.0 - counts.astype(bool).sum(axis=0).A1 / counts.shape[0]
     middles = np.quantile(size, (np.arange(32) + 0.5) / 32)[:, None]
     nb_zero = np.exp(-theta * np.log1p(middles * mean / theta)).mean(axis=0)
     zero_probability = np.clip((zero_share - nb_zero) / (1 - nb_zero), *ZERO_PROBABILITY_BOUNDS)

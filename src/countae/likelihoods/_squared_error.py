@@ -20,6 +20,9 @@ class SquaredError(Likelihood):
     :math:`P(k) = Φ((g(k+½)-m)/s) - Φ((g(k-½)-m)/s)`, :math:`P(0) = Φ((g(½)-m)/s)`.
     These are exact masses, so no Jacobian is needed and none is used.
 
+    ``mean`` and ``variance`` are those of the Gaussian before it is cut, transformed back: what a
+    user of the loss asserts and reports. ``log_pmf``, ``cdf`` and ``prob_zero`` are exact.
+
     ``location`` is (cell, gene); ``scale`` > 0 is one per gene, from residuals of hidden
     validation entries, because the loss itself says nothing of it; ``size_factor`` is (cell, 1).
     """
