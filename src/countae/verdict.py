@@ -283,9 +283,8 @@ def _reasons_to_abstain(
         )
     if verdict.outcome == "abstain":
         reasons.append(
-            f"the best network ({short(verdict.best)}, {verdict.scores[verdict.best]:.4f}) "
-            "does not "
-            f"predict better than the gene's mean with NB noise ({verdict.null:.4f})"
+            f"no network is shown to predict better than the gene's mean with NB noise (the best, "
+            f"{short(verdict.best)}: {verdict.scores[verdict.best]:.4f} against {verdict.null:.4f})"
         )
     if verdict.aa_error is not None and verdict.aa_error > WORST_AA_ERROR:
         reasons.append(

@@ -159,7 +159,10 @@ def abstains(verdict, words):
 
 def test_networks_that_lose_to_the_null_get_no_verdict(tmp_path):
     world = World(tmp_path).add("gene_mean", -0.01).add("nb", 0.0).add("zinb", 0.05)
-    abstains(world.decide(["zinb", "nb"])[0], "does not predict better than the gene's mean")
+    abstains(
+        world.decide(["zinb", "nb"])[0],
+        "no network is shown to predict better than the gene's mean",
+    )
 
 
 def test_too_few_seeds_get_no_verdict(tmp_path):
