@@ -251,13 +251,16 @@ def prepare(
 
     Example: countae prepare builtin:pbmc68k_reduced counts.h5ad --triage triage.json --genes all
     """
-    from countae.files import write_json
+    from countae.files import write_json, written_aside
     from countae.prepare import prepare as run
 
     row = Source(source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes)
     matrix, found = run(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
-    matrix.save(output)
-    write_json(triage, found)
+    for note in found["notes"]:
+        log.print(f"note: {_escaped(note)}")
+    with written_aside(triage) as aside:
+        write_json(aside, found)
+        matrix.save(output)
     log.print(f"{len(matrix.obs):,} cells × {len(matrix.gene_id):,} genes written to {output}")
 
 
@@ -504,7 +507,7 @@ def main() -> None:
     """Entry point: errors of the input are printed without a traceback and exit with 2."""
     try:
         app()
-    except CountaeError as error:
+    except (CountaeError, OSError) as error:
         log.print(f"[bold red]error:[/] {_escaped(str(error))}")
         sys.exit(2)
 

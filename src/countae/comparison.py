@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 
 import numpy as np
 from scipy import stats
@@ -116,7 +117,7 @@ def aa_error(scores: np.ndarray, *, delta: float, level: float) -> float:
     Parameters
     ----------
     scores : ndarray, (seed, cell)
-        One loss; all pairs of disjoint halves of its seeds are tried (200 at most).
+        One loss; all pairs of disjoint halves of its seeds are tried, or 200 of them.
     delta, level : float
         As in the real comparison.
 
@@ -124,12 +125,22 @@ def aa_error(scores: np.ndarray, *, delta: float, level: float) -> float:
     -------
     float in [0, 1]
     """
-    halves = combinations(range(len(scores)), len(scores) // 2)
-    splits = [(a, b) for a, b in combinations(halves, 2) if not set(a) & set(b)]
-    splits = splits[:: -(-len(splits) // MOST_SPLITS)]
+    splits = _splits(len(scores))
     wrong = 0
     for half, other in splits:
-        a, b = scores[list(half)], scores[list(other)]
+        a, b = scores[half], scores[other]
         both = paired(a, b, delta=delta, level=level), paired(b, a, delta=delta, level=level)
         wrong += any(gap.p_better <= level / 2 for gap in both)
     return wrong / len(splits)
+
+
+def _splits(n: int) -> list[tuple[list[int], list[int]]]:
+    """Pairs of disjoint halves of ``n`` seeds: all, or 200 drawn with a fixed seed."""
+    half = n // 2
+    if comb(n, half) * comb(n - half, half) // 2 > MOST_SPLITS:
+        rng = np.random.default_rng(0)
+        orders = (rng.permutation(n).tolist() for _ in range(MOST_SPLITS))
+        return [(order[:half], order[half : 2 * half]) for order in orders]
+    halves = list(combinations(range(n), half))
+    pairs = combinations(halves, 2)
+    return [(list(a), list(b)) for a, b in pairs if not set(a) & set(b)]

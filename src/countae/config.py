@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,12 @@ def defaults(name: str) -> dict[str, Any]:
 def check_section(name: str, values: dict[str, Any]) -> None:
     """Raise ConfigError when values of one section, given as options, break the schema."""
     _check(values, schema()["properties"][name], f"options of `{name}`")
+
+
+def check_row(row: Source) -> None:
+    """Raise ConfigError when a data set's row, given as options, breaks the schema."""
+    given = {key: value for key, value in asdict(row).items() if value}
+    _check({"id": "row", **given}, schema("datasets"), "data set")
 
 
 def validated(config: dict[str, Any], *, where: str = "configuration") -> dict[str, Any]:
@@ -150,6 +156,7 @@ def existing_file(path: str | Path, what: str) -> Path:
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing there"
         near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = [name for name in near if name != path.name]
         hint = did_you_mean(path.name, near).split(" Known:")[0] if near else ""
         hint = "" if hint.startswith("Known:") else f" {hint}"
         raise ConfigError(f"{path}: expected a {what}, found {found} (from {Path.cwd()}).{hint}")

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from countae.errors import ScoreError
+
 
 @contextmanager
 def written_aside(path: str | Path) -> Iterator[Path]:
@@ -32,7 +34,12 @@ def write_json(path: str | Path, content: dict[str, Any]) -> None:
 
 def read_json(path: str | Path) -> dict[str, Any]:
     """Content of a JSON file that countae wrote."""
-    return json.loads(Path(path).read_text())
+    try:
+        return json.loads(Path(path).read_text())
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ScoreError(
+            f"{path}: is no JSON that countae wrote, or is damaged ({error}). Fix: make it again."
+        ) from error
 
 
 def _plain(value: Any) -> Any:

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 import countae
 from countae import likelihoods
 from countae.counts import CountMatrix
-from countae.errors import ConfigError, CountMatrixError, FitDivergedError
+from countae.errors import ConfigError, CountMatrixError, FitDivergedError, ScoreError
 from countae.files import write_json, written_aside
 from countae.likelihoods._base import GeneMoments
 from countae.likelihoods._moments import gene_moments
@@ -249,10 +249,16 @@ def load(path: str | Path, matrix: CountMatrix) -> CountAutoencoder:
     CountMatrixError
         When it was trained on other genes, or in another order.
     """
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-        state = {name: file.get_tensor(name) for name in file.keys()}
-    genes = json.loads(metadata["genes"])
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            state = {name: file.get_tensor(name) for name in file.keys()}
+        genes = json.loads(metadata["genes"])
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ScoreError(
+            f"{path}: is no model that `countae fit` wrote, or is damaged ({error}). Fix: fit it "
+            "again."
+        ) from error
     if genes != matrix.gene_id.tolist():
         raise CountMatrixError(
             f"{path}: was trained on {len(genes):,} genes that are not those of {matrix.source} "

@@ -117,5 +117,5 @@ def _significant(p: np.ndarray, testable: np.ndarray, level: float) -> np.ndarra
     """Which losses are beaten on which genes, (loss, gene), testable genes only."""
     beaten = np.zeros(p.shape, dtype=bool)
     if testable.any():
-        beaten[:, testable] = [benjamini_hochberg(row[testable]) <= level for row in p]
+        beaten[:, testable] = [benjamini_hochberg(row[testable]) <= level / 2 for row in p]
     return beaten

@@ -74,7 +74,8 @@ def fit_noise(
         A likelihood with ``noise_heads``.
     counts, mean : ndarray, (cell, gene)
         Raw counts, and what was predicted for them while they were hidden.
-    size_factor : ndarray, (cell,)
+    size_factor : ndarray, (cell,) or (cell, gene)
+        From visible counts only, where these were hidden.
 
     Returns
     -------
@@ -82,7 +83,7 @@ def fit_noise(
     """
     likelihood = likelihoods.get(family)()
     # a gene without any count in these cells is given one, so that no mean is zero
-    gene_mean = np.maximum(counts.sum(axis=0), 1.0) / size_factor.sum()
+    gene_mean = np.maximum(counts.sum(axis=0), 1.0) / size_factor.sum(axis=0)
     scale = (counts.sum(axis=0) + PSEUDO_COUNT) / (mean.sum(axis=0) + PSEUDO_COUNT)
     x = torch.as_tensor(counts, dtype=torch.float64)
     m = adjusted_mean(mean, size_factor, gene_mean, scale)
@@ -97,7 +98,8 @@ def adjusted_mean(
     mean: np.ndarray, size_factor: np.ndarray, gene_mean: np.ndarray, scale: np.ndarray
 ) -> Tensor:
     """Means scaled per gene and lifted off zero, (cell, gene), float64."""
-    lowest = LOWEST_MEAN * size_factor[:, None] * gene_mean
+    size = size_factor if size_factor.ndim == 2 else size_factor[:, None]
+    lowest = LOWEST_MEAN * size * gene_mean
     return torch.as_tensor(np.maximum(scale * mean, lowest))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from countae import split
-from countae.config import Source
+from countae.config import Source, check_row
 from countae.counts import CountMatrix, read_counts
 from countae.counts._quality import cells_to_keep, describe, genes_to_keep
 
@@ -32,7 +32,7 @@ def prepare(
     Returns
     -------
     CountMatrix
-        ``obs``: split, library_size, size_factor; ``layers["fold"]``; ``var["share"]``.
+        ``obs``: split, library_size, size_factor; ``layers["fold"]``; ``var["countae_share"]``.
     dict
         Content of triage.json.
 
@@ -41,6 +41,7 @@ def prepare(
     ConfigError, CountMatrixError
         See :func:`countae.counts.read_counts` and the functions called here.
     """
+    check_row(row)
     raw = read_counts(
         row.source,
         layer=row.layer,
@@ -104,7 +105,7 @@ def _mark(matrix: CountMatrix, part: np.ndarray, held_out: dict[str, Any]) -> No
     matrix.obs["split"] = part
     matrix.obs["size_factor"] = matrix.size_factor
     total = matrix.counts[train].sum(axis=0).A1
-    matrix.adata.var["share"] = total / matrix.library_size[train].sum()
+    matrix.adata.var["countae_share"] = total / matrix.library_size[train].sum()
     matrix.adata.layers["fold"] = split.draw_folds(
         matrix.counts.shape, n_folds=held_out["folds"], seed=held_out["split_seed"]
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from countae import baselines, metrics
+from countae.baselines.gene_mean import hidden_size_factors
 from countae.counts import CountMatrix
 from countae.errors import ScoreError
 from countae.files import written_aside
@@ -118,11 +119,10 @@ def _noise_columns(
     """Each noise family around the means of the test cells, fitted on those of other cells."""
     counts = matrix.counts[fitted].toarray().astype(np.float64)
     columns = {}
+    fitted_size, size = (hidden_size_factors(matrix, cells) for cells in (fitted, test))
     for family in noise_families():
-        noise = fit_noise(
-            family, counts=counts, mean=fitted_mean, size_factor=matrix.size_factor[fitted]
-        )
-        columns[family] = noise.around(mean, matrix.size_factor[test])
+        noise = fit_noise(family, counts=counts, mean=fitted_mean, size_factor=fitted_size)
+        columns[family] = noise.around(mean, size)
     return columns
 
 
@@ -246,6 +246,11 @@ def _scored(
                     entries[noise] = value.astype(np.float32)
                 value = value.mean(axis=0)
             rows.append(_gene_rows(noise, metric, matrix.gene_id, value))
+            if metric.summary == "pooled":
+                arrays = [[getattr(block, name) for block in blocks] for name in metric.needs]
+                flat = (np.concatenate(of, axis=1).reshape(-1, 1) for of in arrays)
+                pooled = metric(**dict(zip(metric.needs, flat, strict=True)))
+                rows[-1].iloc[-1, rows[-1].columns.get_loc("value")] = pooled[0]
     return Scores(pd.concat(rows, ignore_index=True), pd.concat(cells, ignore_index=True), entries)
 
 
@@ -256,7 +261,8 @@ def _gene_rows(
     import pandas as pd
 
     known = value[~np.isnan(value)]
-    summary = getattr(np, metric.summary)(known) if known.size else np.nan
+    summarise = np.median if metric.summary == "median" else np.mean
+    summary = summarise(known) if known.size else np.nan
     return pd.DataFrame(
         {
             "protocol": PROTOCOL,

@@ -71,6 +71,7 @@ class Verdict:
     against: str
     difference: float
     interval: tuple[float, float]
+    confidence: str
     delta: float
     unit: str
     question: str
@@ -119,12 +120,14 @@ def decide(
             errors = results.gene_metric(axes["mean"]["best"], "nb", "dispersion_standard_error")
             identifiable = float(np.mean([error <= IDENTIFIABLE for error in errors.values()]))
         blocked = _reasons_to_abstain(verdict, results, records, identifiable)
+        if identifiable is not None and not blocked and axes["overall"]["outcome"] == "abstain":
+            blocked = ["the networks are not comparable overall, so neither is their spread"]
         if blocked:
             verdict.outcome, verdict.winner = "abstain", None
         verdict.reason = axis_reason(verdict, blocked)
         axes[name] = asdict(verdict)
     genes, gene_pairs = judge_genes(results, settings, gene_table)
-    inflation = zero_inflation(cells, axes["mean"]["best"], axes["overall"], settings)
+    inflation = zero_inflation(cells, axes["mean"], axes["overall"], settings)
     classes = [*results.likelihoods, "tie", "undecided", "not_testable"]
     tally = {name: int((genes["class"] == name).sum()) for name in classes}
     outcome = {
@@ -203,6 +206,7 @@ def compare_on(
         against=against,
         difference=of_best[against]["difference"],
         interval=of_best[against]["interval"],
+        confidence=_confidence(level),
         delta=delta,
         unit=axis.unit,
         question=axis.question,
@@ -225,6 +229,11 @@ def _equivalence(
     if null is None:
         return smallest
     return max(smallest, settings["equivalence_share"] * abs(float(null.mean()) - best))
+
+
+def _confidence(level: float) -> str:
+    """Level of an interval in words."""
+    return f"{100 * (1 - level):g} %"
 
 
 def _pairs(
@@ -283,8 +292,9 @@ def _reasons_to_abstain(
         )
     if verdict.outcome == "abstain":
         reasons.append(
-            f"no network is shown to predict better than the gene's mean with NB noise (the best, "
-            f"{short(verdict.best)}: {verdict.scores[verdict.best]:.4f} against {verdict.null:.4f})"
+            f"no network is shown to predict better than the gene's mean with NB noise (best: "
+            f"{short(verdict.best)}: {verdict.scores[verdict.best]:.4f} against "
+            f"{verdict.null:.4f})"
         )
     if verdict.aa_error is not None and verdict.aa_error > WORST_AA_ERROR:
         reasons.append(
@@ -301,7 +311,7 @@ def _reasons_to_abstain(
 
 def zero_inflation(
     cells: dict[str, dict[tuple, np.ndarray]],
-    network: str,
+    mean: dict[str, Any],
     overall: dict[str, Any],
     settings: dict[str, Any],
 ) -> dict[str, Any]:
@@ -310,7 +320,8 @@ def zero_inflation(
     The first compares ZINB with NB noise around the same means, those of the network with the
     best ones. The two that need a parametric bootstrap are reported as not run.
     """
-    columns, delta = cells[network], settings["equivalence"]
+    network, delta = mean["best"], mean["delta"]
+    columns = cells[network]
     gap = paired(
         columns[INFLATED, "log_score"], columns[PLAIN, "log_score"], delta=delta,
         level=settings["level"],
@@ -321,6 +332,7 @@ def zero_inflation(
             "network": network,
             "difference": float(gap.value),
             "interval": gap.interval,
+            "confidence": _confidence(settings["level"]),
             "delta": delta,
         },
         "significant_genes_exceed_bootstrap": {"met": None, "reason": "not run"},

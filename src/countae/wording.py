@@ -24,8 +24,9 @@ def axis_reason(verdict: Verdict, blocked: list[str]) -> str:
     low, high = verdict.interval
     best, simplest = short(verdict.best), short(verdict.recommended)
     gap = (
-        f"{verdict.difference:.4f} {verdict.unit} better than {short(verdict.against)} (95 % "
-        f"interval {low:.4f} to {high:.4f}; differences within ±{verdict.delta:.4f} do not matter)"
+        f"{verdict.difference:.4f} {verdict.unit} better than {short(verdict.against)} "
+        f"({verdict.confidence} interval {low:.4f} to {high:.4f}; differences within "
+        f"±{verdict.delta:.4f} do not matter)"
     )
     if blocked:
         return f"No verdict: {'; '.join(blocked)}."
@@ -67,11 +68,11 @@ def sentence(
 
 
 def _lead(overall: dict[str, Any]) -> str:
-    """By how much the best loss leads the first one that it beats."""
+    """By how much the recommended loss leads the first one that it beats."""
     beaten = [
         pair
         for pair in overall["pairs"]
-        if pair["better"] == overall["best"] and pair["decision"] == "better"
+        if pair["better"] == overall["recommended"] and pair["decision"] == "better"
     ]
     if not beaten:
         return ""
@@ -79,7 +80,7 @@ def _lead(overall: dict[str, Any]) -> str:
     low, high = nearest["interval"]
     return (
         f" ({nearest['difference']:.4f} {overall['unit']} ahead of {short(nearest['worse'])}, the "
-        f"next; 95 % interval {low:.4f} to {high:.4f})"
+        f"next; {overall['confidence']} interval {low:.4f} to {high:.4f})"
     )
 
 
@@ -104,27 +105,28 @@ def _by_gene(
 def zero_inflation_reason(
     asserted: bool, conditions: dict[str, dict[str, Any]], *, inflated_wins: bool
 ) -> str:
-    """Why zero inflation is asserted or not."""
+    """Why zero inflation is asserted or not; absence is claimed only where it is shown."""
     first = conditions["same_means"]
     low, high = first["interval"]
     numbers = (
         f"around the means of the {short(first['network'])} network, ZINB noise scores "
-        f"{first['difference']:+.4f} nats/entry against NB noise (95 % interval {low:+.4f} to "
-        f"{high:+.4f}; at least {first['delta']:.4f} is needed)"
+        f"{first['difference']:+.4f} nats/entry against NB noise ({first['confidence']} interval "
+        f"{low:+.4f} to {high:+.4f}; more than {first['delta']:.4f} would matter)"
     )
-    not_run = [name for name, condition in conditions.items() if condition["met"] is None]
     if asserted:
-        return (
-            f"Zeros beyond the negative binomial's: {numbers}, and both bootstrap conditions hold."
+        return f"Zeros beyond the NB's: {numbers}, and both bootstrap conditions hold."
+    if first["met"]:
+        not_run = any(condition["met"] is None for condition in conditions.values())
+        why = (
+            "the two conditions that compare with data simulated from the fitted NB were not run; "
+            "without them a better fit may be taken for zeros"
+            if not_run
+            else "a bootstrap condition failed"
         )
-    if first["met"] is False:
-        said = f"No excess of zeros over the negative binomial: {numbers}"
-        if inflated_wins:
-            said += ". The ZINB-trained network predicts better, but not because of excess zeros"
-        return said + "."
-    if not_run:
-        return (
-            f"Not asserted: {numbers}, but the two conditions that compare with data simulated "
-            "from the fitted NB were not run; without them a better fit may be taken for zeros."
-        )
-    return f"Not asserted: {numbers}, but a bootstrap condition failed."
+        return f"Not asserted: {numbers}, but {why}."
+    if high > first["delta"]:
+        return f"Not shown: {numbers}; these cells and seeds cannot tell."
+    said = f"No excess of zeros over the negative binomial: {numbers}"
+    if inflated_wins:
+        said += ". The ZINB-trained network predicts better, but not because of excess zeros"
+    return f"{said}."

@@ -34,7 +34,7 @@ ALLOWED = {
     "gene_verdict": {"comparison", "results"},
     "verdict": {"gene_verdict", "comparison", "results", "wording", "metrics"},
     "report": {"verdict", "wording", "metrics"},
-    "export": {"fit", "predict", "model"},
+    "export": {"fit", "predict", "model", "metrics"},
     "fingerprint": set(),
     "launch": {"prepare"},
 }

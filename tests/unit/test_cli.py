@@ -173,3 +173,23 @@ def test_a_verdict_without_results_is_told(counts, folder):
     )  # fmt: skip
     fails(done, "cells.parquet", "Fix:")
     fails(countae("explain", folder / "verdict.json"), "expected a verdict.json, found nothing")
+
+
+def test_damaged_files_and_places_that_cannot_be_written_are_told(counts, folder, tmp_path):
+    (tmp_path / "m.safetensors").write_bytes(b"no model")
+    score = [
+        "score",
+        counts,
+        tmp_path / "s",
+        "--cells",
+        tmp_path / "c",
+        "--entries",
+        tmp_path / "e",
+    ]
+    fails(countae(*score, "--model", tmp_path / "m.safetensors"), "no model that `countae fit`")
+    (tmp_path / "v.json").write_text("{")
+    fails(countae("explain", tmp_path / "v.json"), "no JSON that countae wrote")
+    size = ["--n-cells", 60, "--n-genes", 20, "--genes", "all"]
+    out = ["prepare", "simulate:nb", tmp_path / "counts.h5ad"]
+    fails(countae(*out, "--triage", tmp_path / "v.json" / "triage.json", *size), "error")
+    assert not (tmp_path / "counts.h5ad").exists()

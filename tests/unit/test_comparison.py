@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import combinations
 
 import numpy as np
@@ -216,3 +218,15 @@ def test_aa_error_tries_all_ways_to_part_the_seeds(n_seeds):
     expected = wrong / pairs
     assert 0 <= expected < 1
     np.testing.assert_allclose(aa_error(scores, delta=0.0, level=0.05), expected)
+
+
+def test_aa_error_is_quick_for_many_seeds():
+    """Limit: ten seeds and ten of the control have 92,378 partings, of which 200 are tried.
+
+    In a process of its own, so that a slow enumeration fails here instead of hanging the suite.
+    """
+    script = (
+        "import numpy as np; from countae.comparison import aa_error; "
+        "aa_error(np.random.default_rng(0).normal(size=(20, 9)), delta=0.0, level=0.05)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=15)

@@ -305,3 +305,38 @@ def test_protocols_are_inferred_from_the_counts(real_data):
     ]:
         raw = read_counts(str(real_data / f"{name}.h5ad"))
         assert describe(raw.counts, raw.library_size, "auto")["protocol"] == protocol, name
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.uint8, np.int8, bool])
+def test_small_number_types_are_read(adata, tmp_path, dtype):
+    adata.X = (adata.X.toarray() > 2).astype(dtype)
+    assert set(np.unique(read_counts(written(adata, tmp_path)).counts.data)) == {1}
+
+
+def test_truth_is_believed_only_of_our_own_simulators(adata, tmp_path):
+    adata.uns["truth"] = "a user's own note"
+    adata.layers["true_mean"] = adata.X.copy()
+    assert "truth" not in read_counts(written(adata, tmp_path)).adata.uns
+
+
+def test_an_output_of_ours_can_be_read_again(adata, tmp_path):
+    adata.obs["library_size"] = 1.0
+    adata.obs["library_size_input"] = 2.0
+    found = read_counts(written(adata, tmp_path))
+    assert found.obs.columns.is_unique
+    assert (found.obs["library_size_input"] == 1.0).all()
+
+
+@pytest.mark.parametrize(("field", "value"), [("genes", "0"), ("protocol", "umii")])
+def test_a_row_given_as_options_is_checked_like_the_table(adata, tmp_path, field, value):
+    with pytest.raises(ConfigError, match=f"data set: {field}: '{value}'"):
+        run_prepare(written(adata, tmp_path), **{field: value})
+
+
+def test_a_tiny_batch_does_not_crash_the_choice_of_genes(rng, tmp_path):
+    """The loess of seurat_v3 ends the process on a batch of one or two cells."""
+    counts = sparse.csr_matrix(rng.poisson(1.0, size=(200, 150)))
+    obs = pd.DataFrame({"b": ["x"] * 199 + ["y"]}, index=[f"c{i}" for i in range(200)])
+    var = pd.DataFrame(index=[f"g{j}" for j in range(150)])
+    path = written(anndata.AnnData(counts, obs=obs, var=var), tmp_path)
+    assert run_prepare(path, genes="50", batch_key="b")[0].counts.shape[1] == 50

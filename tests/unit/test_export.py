@@ -46,6 +46,9 @@ def test_the_exported_file_opens_in_scanpy(small_nb, tmp_path):
     assert (adata.var["nb_inverse_dispersion"] > 0).all()
     assert adata.var["zinb_zero_probability"].between(0, 1).all()
     assert "nb_zero_probability" not in adata.var
+    assert adata.var["nb_inverse_dispersion_identifiable"].dtype == bool
+    testable = adata.var["zinb_zero_probability_testable"]
+    assert 0 < testable.sum() < 40
     assert "fold" not in adata.layers
     assert adata.var["log_score_difference"].iloc[0] == 39.0
     assert adata.var["countae_class"].dtype == "category"

@@ -238,6 +238,24 @@ def test_a_mean_of_zero_is_lifted(family):
     np.testing.assert_allclose(predicted.mean[::3], LOWEST_MEAN * average[::3], rtol=1e-9)
 
 
+def test_size_factors_of_entries_lift_means_entry_by_entry():
+    """Oracle: 1/1,000 of the gene's average at each entry's own visible size, by hand; a column of
+    equal size factors gives what one per cell gives.
+    """
+    data = simulated(cells=120, means=np.full(25, 1.5), theta=2.0, seed=4)
+    given = {"counts": data["counts"], "mean": 0 * data["mean"]}
+    per_cell = fit_noise("poisson", **given, size_factor=data["size_factor"])
+    wide = np.broadcast_to(data["size_factor"][:, None], data["mean"].shape)
+    np.testing.assert_allclose(
+        fit_noise("poisson", **given, size_factor=wide).around(given["mean"], wide).mean,
+        per_cell.around(given["mean"], data["size_factor"]).mean,
+    )
+    visible = wide * np.linspace(0.8, 1.2, 25)
+    found = fit_noise("poisson", **given, size_factor=visible).around(given["mean"], visible)
+    average = data["counts"].sum(axis=0) / visible.sum(axis=0)
+    np.testing.assert_allclose(found.mean, LOWEST_MEAN * visible * average)
+
+
 @pytest.mark.parametrize("family", ["poisson", "nb", "zinb"])
 def test_a_gene_unseen_in_the_fitted_cells_stays_finite(family):
     """``score.py`` thins the fitted cells to 4,000, so that a rare gene may have no count in them;

@@ -229,6 +229,25 @@ def test_zero_inflation_is_not_asserted_before_the_bootstrap_was_run(world):
     assert "were not run" in inflation["reason"]
 
 
+def test_a_gap_that_nobody_can_tell_is_no_proof_of_absence(tmp_path):
+    """The interval reaches far above what would matter: absence must not be claimed."""
+    world = World(tmp_path, cell_noise=0.0).add("gene_mean", 0.3)
+    rng = np.random.default_rng(3)
+    world.add("nb", 0.0, columns={"zinb": -0.003 + 0.1 * rng.standard_normal((CELLS, 1))})
+    world.add("zinb", 0.01)
+    inflation = world.decide(["zinb", "nb"])[0]["zero_inflation"]
+    assert inflation["conditions"]["same_means"]["met"] is False
+    assert inflation["reason"].startswith("Not shown")
+    assert "cannot tell" in inflation["reason"]
+
+
+def test_intervals_are_labelled_with_their_own_level(world):
+    world.add("nb", 0.0).add("zinb", 0.05)
+    found = world.decide(["zinb", "nb"], {"level": 0.01})[0]
+    assert "99 % interval" in found["axes"]["overall"]["reason"]
+    assert "95 %" not in found["sentence"] + found["zero_inflation"]["reason"]
+
+
 def test_genes_with_few_counts_are_not_testable(world):
     world.add("nb", 0.0).add("zinb", 0.05)
     nonzeros = np.array([3] * 10 + [100] * 20)

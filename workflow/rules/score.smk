@@ -16,6 +16,7 @@ rule score:
     resources:
         mem_mb=scaled_memory(4000),
         runtime=60,
+        gpu=contract.gpus_per_fit(SETTINGS["device"]),
         device=SETTINGS["device"],
     params:
         metrics=metric_options(),

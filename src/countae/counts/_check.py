@@ -42,6 +42,10 @@ def checked_counts(
             f"{where} must hold at least one cell and one gene, found {matrix.shape[0]:,} cells × "
             f"{matrix.shape[1]:,} genes. Fix: check how the file was filtered or written."
         )
+    if matrix.dtype.kind in "biu":
+        matrix = matrix.astype(np.int64)
+    elif matrix.dtype == np.float16:
+        matrix = matrix.astype(np.float32)
     counts = sparse.csr_matrix(matrix)
     counts.sum_duplicates()
     values = counts.data
@@ -58,7 +62,8 @@ def checked_counts(
         raise CountMatrixError(
             f"{where} must hold raw counts (non-negative integers), but {bad.sum():,} of "
             f"{values.size:,} stored values are not; first: {values[first]:.4g} at cell "
-            f"{cell_id[row]!r}, gene {gene_id[counts.indices[first]]!r}. {_cause(values[bad])} "
+            f"{cell_id[row]!r}, gene {gene_id[counts.indices[first]]!r}. "
+            f"{_cause(values[bad], values.size)} "
             f"Fix: {hint or 'name the layer with raw counts in the `layer` column.'}"
         )
     rounded = bool((whole != values).any())
@@ -134,7 +139,7 @@ def check_library_size(library: np.ndarray, total: np.ndarray, *, source: str, k
         )
 
 
-def _cause(bad: np.ndarray) -> str:
+def _cause(bad: np.ndarray, size: int) -> str:
     """Likely reason for values that are no counts."""
     if not np.isfinite(bad).all():
         return (
@@ -144,6 +149,8 @@ def _cause(bad: np.ndarray) -> str:
         return "Negative values usually mean that the matrix was scaled or batch-corrected."
     if (bad > 2**31 - 2).any():
         return "Values beyond 2,147,483,647 are no molecule or read counts."
+    if bad.size < 0.1 * size:
+        return "So few of them are usually a damaged or hand-edited file."
     if bad.max() < 20:
         return "Fractions this small usually mean that the matrix was log-normalised."
     return (

@@ -89,7 +89,7 @@ class CountMatrix:
     @property
     def gene_share(self) -> np.ndarray:
         """Share of each gene in all counts of the training cells, (gene,)."""
-        return self.adata.var["share"].to_numpy(np.float64)
+        return self.adata.var["countae_share"].to_numpy(np.float64)
 
     @property
     def labels(self) -> np.ndarray | None:

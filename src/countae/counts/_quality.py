@@ -12,6 +12,7 @@ from countae.counts._matrix import CountMatrix
 from countae.errors import ConfigError, CountMatrixError
 from countae.registry import did_you_mean
 
+SMALLEST_BATCH = 20  # training cells; with fewer, genes are chosen over all batches together
 LOESS_SPANS = (0.3, 0.5, 1.0)
 UMI_SHARE_OF_ONES = 0.25  # of non-zero values: 10x has 0.5–0.7, full-length reads below 0.1
 
@@ -136,6 +137,9 @@ def _highly_variable(matrix: CountMatrix, number: int, method: str) -> np.ndarra
     adata = matrix.adata.copy()
     adata.X = adata.X.astype(np.float32)
     batch_key = matrix.info.get("batch_key") or None
+    # the loess of seurat_v3 crashes the process on a batch of one or two cells
+    if batch_key and adata.obs[batch_key].value_counts().min() < SMALLEST_BATCH:
+        batch_key = None
     select = (
         scanpy.pp.highly_variable_genes
         if method == "seurat_v3"

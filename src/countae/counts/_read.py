@@ -83,19 +83,25 @@ def read_counts(
         if key:
             check_key(adata.obs, key, source=source, setting=setting)
 
-    obs = adata.obs.rename(columns={name: f"{name}_input" for name in OWN_COLUMNS})
-    library_size_key = keys["library_size_key"]
+    kept = {name: f"{name}_input" for name in OWN_COLUMNS if name in adata.obs}
+    obs = adata.obs.drop(columns=[*kept.values()], errors="ignore").rename(columns=kept)
     library = total = counts.sum(axis=1).A1
     if library_size_key:
         library = adata.obs[library_size_key].to_numpy()
         check_library_size(library, total, source=source, key=library_size_key)
     obs["library_size"] = library.astype(np.float64)
-    truth = {name: adata.layers[name] for name in adata.layers if name.startswith("true_")}
     info = {"source": source, "rounded": rounded} | {k: _renamed(v) for k, v in keys.items()}
-    uns = {"countae": info}
-    if "truth" in adata.uns:
-        uns["truth"] = adata.uns["truth"]
-    return CountMatrix(anndata.AnnData(counts, obs=obs, var=var, layers=truth, uns=uns), source)
+    made = anndata.AnnData(counts, obs=obs, var=var, uns={"countae": info})
+    if is_simulated(adata):
+        made.layers["true_mean"] = adata.layers["true_mean"]
+        made.uns["truth"] = adata.uns["truth"]
+    return CountMatrix(made, source)
+
+
+def is_simulated(adata: AnnData) -> bool:
+    """Whether a file carries the truth that countae's simulators write."""
+    truth = adata.uns.get("truth")
+    return isinstance(truth, dict) and "likelihood" in truth and "true_mean" in adata.layers
 
 
 def read_h5ad(path: str | Path) -> AnnData:

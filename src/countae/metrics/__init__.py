@@ -33,7 +33,7 @@ class Metric:
     unit: str
     bounds: tuple[float, float]
     level: Literal["entry", "gene", "dataset"]
-    summary: Literal["mean", "median"]
+    summary: Literal["mean", "median", "pooled"]
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ def metric(
     unit: str,
     bounds: tuple[float, float] = (-np.inf, np.inf),
     level: Literal["entry", "gene", "dataset"] = "gene",
-    summary: Literal["mean", "median"] = "mean",
+    summary: Literal["mean", "median", "pooled"] = "mean",
 ) -> Callable[[Callable[..., Any]], Metric]:
     """Decorator that enters a function as the metric of its file's name.
 
@@ -71,7 +71,8 @@ def metric(
     level : str
         What the function returns (see :class:`Metric`).
     summary : str
-        How genes are summarised to a value per data set.
+        How a value per data set is made: from those of the genes, or ``pooled``, from all entries
+        together.
     """
 
     def enter(function: Callable[..., Any]) -> Metric:

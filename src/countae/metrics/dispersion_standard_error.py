@@ -55,8 +55,8 @@ def _score_variance(mu: np.ndarray, theta: np.ndarray) -> np.ndarray:
             return total
     centre, shape = mu[active], theta[active]
     spread = np.sqrt(centre + centre**2 / shape)
-    for k, weight, used in panel_nodes(EXACT_TO - 0.5, centre, spread, extra=centre):
-        pmf, score = _pmf_and_score(k, centre[used], shape[used])
+    for at, weight, used in panel_nodes(EXACT_TO - 0.5, centre, spread, extra=centre):
+        pmf, score = _pmf_and_score(at, centre[used], shape[used])
         np.add.at(total, active[used], weight * pmf * score**2)
     return total
 

@@ -9,11 +9,12 @@ from countae.metrics import metric
 BINS = 20
 
 
-@metric(better="lower", unit="fraction", bounds=(0.0, 1.0))
+@metric(better="lower", unit="fraction", bounds=(0.0, 1.0), summary="pooled")
 def pit_total_variation(*, pit: np.ndarray) -> np.ndarray:
     """Half the summed gap between each gene's PIT histogram (20 bins) and a flat one.
 
-    With n cells even a perfect model is at about 0.4·√(20/n); compare losses, not with zero.
+    With n cells even a perfect model is at about 0.4·√(20/n) for a gene: compare losses there, not
+    with zero. The value of a data set pools all entries and is free of this.
 
     Parameters
     ----------

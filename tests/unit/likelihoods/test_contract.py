@@ -26,7 +26,6 @@ EXTREME = list(
     )
 )
 MODERATE = [(0.05, 0.3, 0.1), (0.8, 1.5, 0.4), (4.0, 20.0, 0.05), (20.0, 1e3, 0.6)]
-VALUE_TARGET, GRADIENT_TARGET = 2e-6, 1e-5  # of docs, in float32, over max(1, |value|)
 
 
 @pytest.fixture(params=NAMES)

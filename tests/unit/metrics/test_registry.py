@@ -30,7 +30,7 @@ def test_describes_itself(name):
     assert member.name == name
     assert member.better in ("lower", "higher", "zero", "one", "nominal")
     assert member.level in ("entry", "gene", "dataset")
-    assert member.summary in ("mean", "median")
+    assert member.summary in ("mean", "median", "pooled")
     assert member.unit.strip()
     assert member.bounds[0] < member.bounds[1]
     assert re.match(r"[A-Z].*[^.]\.?$", member.meaning)
