@@ -118,6 +118,8 @@ def read_datasets(path: str | Path) -> dict[str, dict[str, str]]:
         For a missing file, an unknown column, an id that occurs twice, no row at all, or a cell
         that the schema does not allow.
     """
+    from countae import simulate
+
     path = existing_file(path, "table of data sets")
     with path.open(newline="", encoding="utf-8-sig") as lines:
         rows = list(csv.DictReader((line for line in lines if line.strip()), delimiter="\t"))
@@ -140,6 +142,8 @@ def read_datasets(path: str | Path) -> dict[str, dict[str, str]]:
             raise ConfigError(
                 f"{where}: id {given['id']!r} stands in the table twice; ids must differ."
             )
+        if given["source"].startswith("simulate:"):
+            simulate.check(given["source"].removeprefix("simulate:"))
         datasets[given["id"]] = _filled(given, schema("datasets"))
     return datasets
 

@@ -79,6 +79,7 @@ HEADER = "id\tsource\tgenes\n"
         (HEADER + "../x\ty\tall\n", "line 2: id: '../x' does not match"),
         (HEADER + "x\ty\tall\textra\n", "more cells than the header"),
         (HEADER + "x\t\tall\n", "'source' is a required property"),
+        (HEADER + "x\tsimulate:znb\tall\n", "no simulator called 'znb'. Did you mean"),
     ],
 )
 def test_a_wrong_table_of_data_sets_is_told_with_its_line(tmp_path, text, words):

@@ -66,8 +66,7 @@ def spoil(adata, value):
         (-1.0, "scaled or batch-corrected"),
         (np.nan, "division by zero"),
         (np.inf, "division by zero"),
-        (0.5, "log-normalised"),
-        (100.5, "size-normalised"),
+        (0.5, "damaged or hand-edited"),
         (3e9, "no molecule or read counts"),
     ],
 )
@@ -77,6 +76,16 @@ def test_one_bad_value_anywhere_is_found_and_named(adata, tmp_path, value, words
         read_counts(written(adata, tmp_path))
     for part in ("counts.h5ad: X", "raw counts", "1 of", "'cell41'", "'gene7'", "Fix:"):
         assert part in str(error.value)
+
+
+def test_a_normalised_matrix_is_recognised(adata, tmp_path):
+    counts = adata.X.copy()
+    adata.X = counts.log1p()
+    with pytest.raises(CountMatrixError, match="log-normalised"):
+        read_counts(written(adata, tmp_path))
+    adata.X = counts.multiply(1e4 / counts.sum(axis=1)).tocsr()
+    with pytest.raises(CountMatrixError, match="size-normalised values, or estimated"):
+        read_counts(written(adata, tmp_path))
 
 
 def test_the_layer_that_holds_counts_is_proposed(adata, tmp_path):

@@ -17,7 +17,7 @@ def dawid_sebastiani_score(
     ----------
     observed : ndarray, (cell, gene), raw counts
     mean, variance : ndarray, (cell, gene)
-        Of the predictive distribution.
+        As the likelihood states them: of squared errors those of the uncut Gaussian.
 
     Returns
     -------
