@@ -14,8 +14,9 @@ def mse_log1p(*, observed: np.ndarray, mean: np.ndarray, library_size: np.ndarra
     """Mean squared gap between log1p of observed and of predicted counts per 10,000, per gene.
 
     A compatibility column, near the benchmark's but not equal to it: the benchmark normalises
-    each matrix by its own totals, this divides both by the observed library size. It is not a proper score of count data: at low depth it prefers
-    predictions far from the truth, even all zeros.
+    each matrix by its own totals, this divides both by the observed library size. It is not a
+    proper score of count data: at low depth it prefers predictions far from the truth, even all
+    zeros.
 
     Parameters
     ----------
