@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,6 +14,7 @@ from rich.table import Table
 from countae import __version__, config
 from countae.config import Source
 from countae.errors import ConfigError, CountaeError
+from countae.options import choice, names, numbers, settings
 
 app = typer.Typer(
     name="countae",
@@ -28,80 +27,13 @@ log = Console(stderr=True, highlight=False, soft_wrap=True)
 EPOCHS_BETWEEN_LINES = 25
 
 
-def names(text: str) -> list[str]:
-    """Items of a list written with commas."""
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def numbers(text: str) -> list[int]:
-    """Whole numbers of a list written with commas; ConfigError when one is not."""
-    try:
-        return [int(part) for part in names(text)]
-    except ValueError as error:
-        raise ConfigError(f"{text!r} must be whole numbers with commas, like 128,64.") from error
-
-
-def settings(*sections: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator that gives a verb an option per key of some sections of the configuration.
-
-    Types, defaults and help come from the schema, so that they stand in one place. The verb gets
-    a dict per section, checked like the configuration itself.
-    """
-
-    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
-        rules = {key: rule for name in sections for key, rule in config.section(name).items()}
-
-        def call(**given: Any) -> None:
-            chosen = {key: _listed(given.pop(key), rule) for key, rule in rules.items()}
-            parts = {name: {key: chosen[key] for key in config.section(name)} for name in sections}
-            for name, values in parts.items():
-                config.check_section(name, values)
-            verb(**given, **parts)
-
-        own = inspect.signature(verb, eval_str=True).parameters.values()
-        options = [_option(key, rule) for key, rule in rules.items()]
-        everything = [*(p for p in own if p.name not in sections), *options]
-        call.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
-        call.__annotations__ = {p.name: p.annotation for p in everything}
-        call.__name__, call.__doc__ = verb.__name__, verb.__doc__
-        return call
-
-    return decorate
-
-
-def _option(key: str, rule: dict[str, Any]) -> inspect.Parameter:
-    """Command-line option of a key of the schema."""
-    kinds: dict[str, type] = {"integer": int, "number": float, "string": str, "array": str}
-    default = rule["default"]
-    if rule["type"] == "array":
-        default = ",".join(map(str, default))
-    option = typer.Option(f"--{key.replace('_', '-')}", help=rule["description"])
-    kind = _choice(rule["enum"]) if "enum" in rule else kinds[rule["type"]]
-    annotation = Annotated[kind, option]  # type: ignore[valid-type]
-    return inspect.Parameter(
-        key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-    )
-
-
-def _listed(value: Any, rule: dict[str, Any]) -> Any:
-    """A list from its form on the command line; other values as they are."""
-    if rule["type"] != "array":
-        return value
-    return numbers(value) if rule["items"]["type"] == "integer" else names(value)
-
-
-def _choice(values: list[str]) -> Any:
-    """Type of an option that takes one of some words."""
-    return Literal[tuple(values)]  # type: ignore[valid-type]
-
-
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Processor threads of torch.")]
 if TYPE_CHECKING:
     Device = str
 else:
     _DEVICE = config.schema()["properties"]["device"]
     Device = Annotated[
-        _choice(_DEVICE["enum"]), typer.Option("--device", help=_DEVICE["description"])
+        choice(_DEVICE["enum"]), typer.Option("--device", help=_DEVICE["description"])
     ]
 SourceArgument = Annotated[
     str, typer.Argument(help=config.schema("datasets")["properties"]["source"]["description"])

@@ -37,6 +37,7 @@ ALLOWED = {
     "export": {"fit", "predict", "model", "metrics"},
     "fingerprint": set(),
     "launch": {"prepare"},
+    "options": set(),
 }
 TORCH_ROOMS = {
     "likelihoods", "kernels", "model", "fit", "predict", "noise", "baselines", "cli",

@@ -1,0 +1,79 @@
+"""Command-line options made from the configuration's schema: defaults stand in one place."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import typer
+
+from countae import config
+from countae.errors import ConfigError
+
+
+def names(text: str) -> list[str]:
+    """Items of a list written with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers(text: str) -> list[int]:
+    """Whole numbers of a list written with commas; ConfigError when one is not."""
+    try:
+        return [int(part) for part in names(text)]
+    except ValueError as error:
+        raise ConfigError(f"{text!r} must be whole numbers with commas, like 128,64.") from error
+
+
+def settings(*sections: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorator that gives a verb an option per key of some sections of the configuration.
+
+    Types, defaults and help come from the schema, so that they stand in one place. The verb gets
+    a dict per section, checked like the configuration itself.
+    """
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        rules = {key: rule for name in sections for key, rule in config.section(name).items()}
+
+        def call(**given: Any) -> None:
+            chosen = {key: _listed(given.pop(key), rule) for key, rule in rules.items()}
+            parts = {name: {key: chosen[key] for key in config.section(name)} for name in sections}
+            for name, values in parts.items():
+                config.check_section(name, values)
+            verb(**given, **parts)
+
+        own = inspect.signature(verb, eval_str=True).parameters.values()
+        options = [_option(key, rule) for key, rule in rules.items()]
+        everything = [*(p for p in own if p.name not in sections), *options]
+        call.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
+        call.__annotations__ = {p.name: p.annotation for p in everything}
+        call.__name__, call.__doc__ = verb.__name__, verb.__doc__
+        return call
+
+    return decorate
+
+
+def _option(key: str, rule: dict[str, Any]) -> inspect.Parameter:
+    """Command-line option of a key of the schema."""
+    kinds: dict[str, type] = {"integer": int, "number": float, "string": str, "array": str}
+    default = rule["default"]
+    if rule["type"] == "array":
+        default = ",".join(map(str, default))
+    option = typer.Option(f"--{key.replace('_', '-')}", help=rule["description"])
+    kind = choice(rule["enum"]) if "enum" in rule else kinds[rule["type"]]
+    annotation = Annotated[kind, option]  # type: ignore[valid-type]
+    return inspect.Parameter(
+        key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+
+
+def _listed(value: Any, rule: dict[str, Any]) -> Any:
+    """A list from its form on the command line; other values as they are."""
+    if rule["type"] != "array":
+        return value
+    return numbers(value) if rule["items"]["type"] == "integer" else names(value)
+
+
+def choice(values: list[str]) -> Any:
+    """Type of an option that takes one of some words."""
+    return Literal[tuple(values)]  # type: ignore[valid-type]
