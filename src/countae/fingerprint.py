@@ -26,8 +26,7 @@ def fingerprint(verb: str) -> str:
     whole, because registries import their members by name.
     """
     found: set[Path] = set()
-    waiting = [ROOT / f"{name}.py" for name in STARTS[verb] if (ROOT / f"{name}.py").is_file()]
-    waiting += [ROOT / name for name in STARTS[verb] if (ROOT / name).is_dir()]
+    waiting = [path for name in STARTS[verb] if (path := _path([name])) is not None]
     while waiting:
         path = waiting.pop()
         files = sorted(path.rglob("*.py")) if path.is_dir() else [path]

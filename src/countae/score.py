@@ -232,8 +232,7 @@ def _scored(
         ]
         for metric in chosen:
             if metric.level == "dataset":
-                whole = _Inputs(prediction, matrix, test, null_mean, slice(0, n_genes))
-                rows.append(_dataset_rows(noise, metric, whole.of(metric)))
+                rows.append(_dataset_rows(noise, metric, metric(**_joined(blocks, metric))))
                 continue
             values = [block.of(metric) for block in blocks]
             if any(value is None for value in values):
@@ -247,11 +246,17 @@ def _scored(
                 value = value.mean(axis=0)
             rows.append(_gene_rows(noise, metric, matrix.gene_id, value))
             if metric.summary == "pooled":
-                arrays = [[getattr(block, name) for block in blocks] for name in metric.needs]
-                flat = (np.concatenate(of, axis=1).reshape(-1, 1) for of in arrays)
-                pooled = metric(**dict(zip(metric.needs, flat, strict=True)))
-                rows[-1].iloc[-1, rows[-1].columns.get_loc("value")] = pooled[0]
+                entry = {k: v.reshape(-1, 1) for k, v in _joined(blocks, metric).items()}
+                rows[-1].iloc[-1, rows[-1].columns.get_loc("value")] = metric(**entry)[0]
     return Scores(pd.concat(rows, ignore_index=True), pd.concat(cells, ignore_index=True), entries)
+
+
+def _joined(blocks: list[_Inputs], metric: metrics.Metric) -> dict[str, np.ndarray]:
+    """What a metric needs, (cell, gene), for all genes, from what the blocks have computed."""
+    return {
+        name: np.concatenate([getattr(block, name) for block in blocks], axis=1)
+        for name in metric.needs
+    }
 
 
 def _gene_rows(
