@@ -17,18 +17,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import countae
-from countae import likelihoods
+from countae import likelihoods, protocols
 from countae.counts import CountMatrix
 from countae.errors import ConfigError, CountMatrixError, FitDivergedError, ScoreError
 from countae.files import write_json, written_aside
 from countae.likelihoods._base import GeneMoments
 from countae.likelihoods._moments import gene_moments
-from countae.model import CountAutoencoder, hidden_parameters
-from countae.split import visible_size_factor
+from countae.model import CountAutoencoder, held_out_parameters
+from countae.protocols._base import Protocol, Task
 
 GENE_HEAD_SPEED = 5.0  # step size of per-gene parameters, which get one gradient, not a layer's
+_Found = tuple[Tensor, dict[str, Tensor]]
 SMALLEST_GAIN = 1e-5  # of the best validation loss; less does not count as progress
-SCORING_BLOCK = 1024  # cells predicted at once outside training
 
 
 @dataclass
@@ -103,11 +103,11 @@ def fit(
         When the device is not there.
     """
     began, place = time.perf_counter(), choose_device(device)
-    data = Cells(matrix, place)
+    data: Protocol = protocols.get(matrix.protocol)(matrix, place)
     train, validation = (np.flatnonzero(matrix.part == name) for name in ("train", "validation"))
     with torch.random.fork_rng(devices=_cuda_devices(place)):
         torch.manual_seed(seed)
-        moments = gene_moments(counts=matrix.counts[train], size_factor=matrix.size_factor[train])
+        moments = gene_moments(counts=data.target(train), size_factor=data.full_size_factor(train))
         model = CountAutoencoder(likelihoods.get(likelihood)(), moments, **network).to(place)
         family = model.likelihood
         record = FitRecord(
@@ -128,7 +128,7 @@ def fit(
 
 def _train(
     model: CountAutoencoder,
-    data: Cells,
+    data: Protocol,
     train: np.ndarray,
     validation: np.ndarray,
     record: FitRecord,
@@ -151,15 +151,11 @@ def _train(
         losses = []
         order = torch.randperm(len(train), generator=generator).numpy()
         for batch in np.array_split(train[order], -(-len(train) // settings["batch_size"])):
-            counts, library_size = data.cells(batch)
-            hidden = torch.rand(counts.shape, generator=generator) < 1 / data.n_folds
-            hidden = hidden.to(counts)
-            size_factor = data.visible_size_factor(counts, hidden, library_size)
-            parameters = model(counts, size_factor, hidden)
-            entries = model.likelihood.loss(counts, **parameters) * hidden
-            loss = entries.sum() / hidden.sum()
+            task = data.training_task(batch, generator)
+            found = _losses(model, task)
+            loss = found[0].mean()
             if not torch.isfinite(loss):
-                _diverged(record, data, epoch, entries, parameters)
+                _diverged(record, task, found, epoch)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -169,7 +165,11 @@ def _train(
         record.train_loss.append(float(torch.stack(losses).mean()))
         record.validation_loss.append(current)
         if not np.isfinite(current):
-            _diverged(record, data, epoch, *_validation_entries(model, data, validation))
+            for block in data.blocks(validation):
+                for task in data.held_out_tasks(block):
+                    found = _losses(model, task)
+                    if _overflown(found[0]).any():
+                        _diverged(record, task, found, epoch)
         if progress is not None:
             progress(epoch, current)
         if current < best - SMALLEST_GAIN * abs(best if np.isfinite(best) else 0.0):
@@ -181,27 +181,44 @@ def _train(
     model.load_state_dict(best_state)
 
 
+def _losses(model: CountAutoencoder, task: Task) -> _Found:
+    """Training loss of each entry that the task asks for, and the parameters behind it."""
+    parameters = model(task.counts, task.size_factor, task.hidden, task.entries)
+    wanted = task.target if task.entries is None else task.target.reshape(-1)[task.entries]
+    return model.likelihood.loss(wanted, **parameters), parameters
+
+
 @torch.no_grad()
-def validation_loss(model: CountAutoencoder, data: Cells, cells: np.ndarray) -> float:
-    """Mean of the likelihood's own loss over hidden entries of ``cells``."""
-    total = 0.0
+def validation_loss(model: CountAutoencoder, data: Protocol, cells: np.ndarray) -> float:
+    """Mean of the likelihood's own loss over hidden counts of ``cells``."""
+    total, number = 0.0, 0
     for block in data.blocks(cells):
-        parameters, counts = data.hidden(model, block)
-        total += model.likelihood.loss(counts, **parameters).double().sum().item()
-    return total / (len(cells) * data.n_genes)
+        for task in data.held_out_tasks(block):
+            losses, _ = _losses(model, task)
+            total += losses.double().sum().item()
+            number += losses.numel()
+    return total / number
 
 
 @torch.no_grad()
-def _calibrate(model: CountAutoencoder, data: Cells, validation: np.ndarray) -> None:
+def _calibrate(model: CountAutoencoder, data: Protocol, validation: np.ndarray) -> None:
     """Set the gene heads that the loss leaves open from hidden validation entries."""
-    parts = [data.hidden(model, block) for block in data.blocks(validation)]
-    counts = torch.cat([counts for _, counts in parts])
-    parameters = {
-        name: value if value.dim() == 1 else torch.cat([part[name] for part, _ in parts])
-        for name, value in parts[0][0].items()
-    }
+    counts = data.dense(data.target(validation))
+    parameters = held_out_by_block(model, data, validation)
     for name, value in model.likelihood.calibrate(counts, parameters).items():
         model.gene_heads[name].copy_(value)
+
+
+@torch.no_grad()
+def held_out_by_block(
+    model: CountAutoencoder, data: Protocol, cells: np.ndarray
+) -> dict[str, Tensor]:
+    """Parameters of every count of ``cells`` while it is hidden, (cell, gene) or (gene,)."""
+    parts = [held_out_parameters(model, data.held_out_tasks(b)) for b in data.blocks(cells)]
+    return {
+        name: value if value.dim() == 1 else torch.cat([part[name] for part in parts])
+        for name, value in parts[0].items()
+    }
 
 
 def choose_device(name: str) -> torch.device:
@@ -288,82 +305,29 @@ def versions() -> dict[str, str]:
     }
 
 
-class Cells:
-    """Dense float32 blocks of a count matrix on a device."""
-
-    def __init__(self, matrix: CountMatrix, device: torch.device) -> None:
-        self.counts, self.fold, self.n_folds = matrix.counts, matrix.fold, matrix.n_folds
-        self.n_genes, self.gene_id = matrix.counts.shape[1], matrix.gene_id
-        self.device, self.reference_size = device, matrix.reference_size
-        self.library_size = matrix.library_size.astype(np.float32)[:, None]
-        self.gene_share = torch.as_tensor(matrix.gene_share.astype(np.float32), device=device)
-
-    def cells(self, index: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Raw counts, (cell, gene), and library sizes, (cell, 1)."""
-        counts = torch.from_numpy(self.counts[index].toarray().astype(np.float32))
-        library_size = torch.from_numpy(self.library_size[index])
-        return (
-            counts.to(self.device, non_blocking=True),
-            library_size.to(self.device, non_blocking=True),
-        )
-
-    def blocks(self, cells: np.ndarray) -> list[np.ndarray]:
-        """``cells`` in pieces small enough to predict at once."""
-        return np.array_split(cells, -(-len(cells) // SCORING_BLOCK))
-
-    def visible_size_factor(self, counts: Tensor, hidden: Tensor, library_size: Tensor) -> Tensor:
-        """See :func:`countae.split.visible_size_factor`."""
-        return visible_size_factor(
-            counts=counts,
-            hidden=hidden,
-            library_size=library_size,
-            gene_share=self.gene_share,
-            reference_size=self.reference_size,
-        )
-
-    def hidden(
-        self, model: CountAutoencoder, index: np.ndarray
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Parameters of entries predicted while hidden, and the raw counts."""
-        counts, library_size = self.cells(index)
-        parameters = hidden_parameters(
-            model,
-            counts=counts,
-            fold=torch.from_numpy(self.fold[index]).to(self.device),
-            n_folds=self.n_folds,
-            library_size=library_size,
-            gene_share=self.gene_share,
-            reference_size=self.reference_size,
-        )
-        return parameters, counts
-
-
-def _validation_entries(
-    model: CountAutoencoder, data: Cells, cells: np.ndarray
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Losses and parameters of the first validation block, to say what diverged."""
-    parameters, counts = data.hidden(model, data.blocks(cells)[0])
-    return model.likelihood.loss(counts, **parameters), parameters
-
-
-def _diverged(
-    record: FitRecord, data: Cells, epoch: int, entries: Tensor, parameters: dict[str, Tensor]
-) -> None:
+def _diverged(record: FitRecord, task: Task, found: _Found, epoch: int) -> None:
     """Raise FitDivergedError naming the first gene and parameter that is not finite."""
-    gene = int((~torch.isfinite(entries)).any(dim=0).int().argmax())
+    losses = found[0].reshape(-1)
+    places = torch.arange(losses.numel()) if task.entries is None else task.entries
+    genes = places % len(record.genes)
+    gene = int(genes[int(_overflown(losses).int().argmax())])
     bad = [
         name
-        for name, value in parameters.items()
-        if not torch.isfinite(value.expand_as(entries)[:, gene]).all()
+        for name, value in found[1].items()
+        if _overflown(value.expand_as(found[0]).reshape(-1)[genes == gene]).any()
     ]
     raise FitDivergedError(
         f"Training {record.likelihood} (seed {record.seed}) diverged in epoch {epoch + 1}: the "
-        "loss of "
-        f"gene {data.gene_id[gene]!r} is not finite"
+        f"loss of gene {record.genes[gene]!r} is not finite"
         + (f", nor its {' and '.join(bad)}" if bad else "")
         + f". The step size is the usual cause. Fix: lower training.learning_rate (now "
         f"{record.training['learning_rate']})."
     )
+
+
+def _overflown(value: Tensor) -> Tensor:
+    """Where a number is not finite, or so large that a sum of such numbers is not."""
+    return ~(value.abs() < 1e30)
 
 
 def _cuda_devices(device: torch.device) -> list[int]:

@@ -61,7 +61,7 @@ def judge_genes(
     entries = [results.entries(name, "native") for name in names]
     per_cell, per_seed = (np.stack(part, axis=1) for part in zip(*entries, strict=True))
     means = per_cell.mean(axis=0)
-    null = results.entries(NULL, "nb")[0].mean(axis=0)
+    null = np.array([*results.gene_metric(NULL, "nb", "log_score").values()])
     best = means.argmin(axis=0)
     gain = np.abs(null - means.min(axis=0))
     delta = np.maximum(settings["equivalence"], settings["equivalence_share"] * gain)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from countae.likelihoods._base import GeneMoments, Likelihood
-from countae.split import visible_size_factor
+from countae.protocols._base import Task
 
 HEAD_GAIN = 0.1  # small output weights: training starts at the gene's moments, in every loss
 
@@ -68,9 +69,13 @@ class CountAutoencoder(nn.Module):
         return self.encoder(features if hidden is None else features * (1 - hidden))
 
     def forward(
-        self, counts: Tensor, size_factor: Tensor, hidden: Tensor | None = None
+        self,
+        counts: Tensor,
+        size_factor: Tensor,
+        hidden: Tensor | None = None,
+        entries: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Parameters of the likelihood for every entry.
+        """Parameters of the likelihood for every entry, or for some.
 
         Parameters
         ----------
@@ -78,14 +83,20 @@ class CountAutoencoder(nn.Module):
         size_factor : Tensor, (cell, 1), from visible counts only
         hidden : Tensor, (cell, gene), optional
             1 where an entry must not be seen; its count is then ignored.
+        entries : Tensor, (entry,), optional
+            Row-major index of the only entries that are wanted.
 
         Returns
         -------
-        dict of Tensor, each broadcastable to (cell, gene)
+        dict of Tensor, each broadcastable to (cell, gene), or to (entry,)
         """
         decoded = self.decoder(self.encode(counts, size_factor, hidden))
         raw = {name: head(decoded) for name, head in self.entry_heads.items()}
-        return self.likelihood.constrain(raw | dict(self.gene_heads.items()), size_factor)
+        raw |= dict(self.gene_heads.items())
+        if entries is not None:
+            raw = {name: at(value, entries, counts.shape[1]) for name, value in raw.items()}
+            size_factor = at(size_factor, entries, counts.shape[1])
+        return self.likelihood.constrain(raw, size_factor)
 
 
 def _layer(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
@@ -104,50 +115,42 @@ def _head(inputs: int, start: Tensor) -> nn.Linear:
     return head
 
 
-def hidden_parameters(
-    network: CountAutoencoder,
-    *,
-    counts: Tensor,
-    fold: Tensor,
-    n_folds: int,
-    library_size: Tensor,
-    gene_share: Tensor,
-    reference_size: float,
-) -> dict[str, Tensor]:
-    """Parameters for every entry, each predicted while it was hidden from the network.
+def at(value: Tensor, entries: Tensor, n_genes: int) -> Tensor:
+    """Values at row-major ``entries`` of a (cell, gene) matrix, (entry,).
 
-    One pass per fold: the fold's entries are hidden from the input and from the library size,
-    and only their parameters are kept.
+    ``value`` is (cell, gene), or one per gene, (gene,), or one per cell, (cell, 1).
+    """
+    if value.dim() == 1:
+        return value.index_select(0, entries % n_genes)
+    if value.shape[1] == 1:
+        return value[:, 0].index_select(0, torch.div(entries, n_genes, rounding_mode="floor"))
+    return value.reshape(-1).index_select(0, entries)
+
+
+def held_out_parameters(network: CountAutoencoder, tasks: Iterable[Task]) -> dict[str, Tensor]:
+    """Parameters for every entry of some cells, each predicted while it was hidden.
 
     Parameters
     ----------
     network : CountAutoencoder
         In evaluation mode.
-    counts, fold : Tensor, (cell, gene); raw counts, and the fold of each entry
-    n_folds : int
-    library_size : Tensor, (cell, 1)
-    gene_share : Tensor, (gene,)
-    reference_size : float
+    tasks : iterable of Task
+        ``Protocol.held_out_tasks`` of the cells.
 
     Returns
     -------
     dict of Tensor, (cell, gene), or (gene,) where the parameter is one per gene
     """
     kept: dict[str, Tensor] = {}
-    for k in range(n_folds):
-        in_fold = fold == k
-        hidden = in_fold.to(counts.dtype)
-        size_factor = visible_size_factor(
-            counts=counts,
-            hidden=hidden,
-            library_size=library_size,
-            gene_share=gene_share,
-            reference_size=reference_size,
-        )
-        for name, value in network(counts, size_factor, hidden).items():
-            if value.dim() == 1:
+    for task in tasks:
+        found = network(task.counts, task.size_factor, task.hidden)
+        for name, value in found.items():
+            if value.dim() == 1 or task.entries is None:
                 kept[name] = value
-            else:
-                before = kept.get(name, torch.empty_like(counts))
-                kept[name] = torch.where(in_fold, value, before)
+                continue
+            wide = value.expand_as(task.counts)
+            if name not in kept:
+                kept[name] = torch.empty_like(task.counts)
+            chosen = wide.reshape(-1).index_select(0, task.entries)
+            kept[name].view(-1).index_copy_(0, task.entries, chosen)
     return kept

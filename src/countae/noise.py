@@ -50,10 +50,18 @@ class Noise:
     raw: dict[str, Tensor]
     standard_error: np.ndarray
 
-    def around(self, mean: np.ndarray, size_factor: np.ndarray) -> Prediction:
-        """The family's distribution around ``mean``, (cell, gene)."""
-        adjusted = adjusted_mean(mean, size_factor, self.gene_mean, self.scale)
-        return Prediction.of(self.family, self.family.from_mean(adjusted, **self.raw))
+    def around(
+        self, mean: np.ndarray, size_factor: np.ndarray, genes: slice = slice(None)
+    ) -> Prediction:
+        """The family's distribution around ``mean``, (cell, some genes).
+
+        ``size_factor`` is (cell,), (cell, 1) or (cell, gene) of all genes.
+        """
+        per_entry = size_factor.ndim == 2 and size_factor.shape[1] > 1
+        size = size_factor[:, genes] if per_entry else size_factor
+        adjusted = adjusted_mean(mean, size, self.gene_mean[genes], self.scale[genes])
+        raw = {name: value[genes] for name, value in self.raw.items()}
+        return Prediction.of(self.family, self.family.from_mean(adjusted, **raw))
 
 
 def noise_families() -> list[str]:

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from countae import protocols
 from countae.counts import CountMatrix
-from countae.fit import Cells, choose_device
+from countae.fit import choose_device, held_out_by_block
 from countae.likelihoods._base import Likelihood, to_numpy
 from countae.model import CountAutoencoder
 
@@ -58,10 +59,23 @@ class Prediction:
         """P(X ≤ count), of the shape of ``counts``, continued smoothly between the integers."""
         return to_numpy(self.likelihood.cdf(_tensor(counts), **self.parameters))
 
+    @property
+    def recursion(self) -> tuple[np.ndarray, ...] | None:
+        """P(0), P(1), a and b of Panjer's recursion, (entry,) each; None where none holds."""
+        found = self.likelihood.recursion(**self.parameters)
+        if found is None:
+            return None
+        return tuple(np.ravel(to_numpy(value.expand(self.shape))) for value in found)
+
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """``n`` raw counts per entry, (n, cell, gene)."""
         draws = [to_numpy(self.likelihood.sample(rng, **self.parameters)) for _ in range(n)]
         return np.stack(draws)
+
+    def of_genes(self, genes: slice) -> Prediction:
+        """The same for some genes."""
+        taken = {name: value[:, genes] for name, value in self.parameters.items()}
+        return Prediction(self.likelihood, taken)
 
     def at(self, entries: np.ndarray) -> Prediction:
         """The same for some entries, given by their index in row-major order; shape (entry,)."""
@@ -88,13 +102,8 @@ def predict_hidden(
     Prediction, (cell, gene)
     """
     place = choose_device(device)
-    data = Cells(matrix, place)
-    parts = [data.hidden(network.to(place), block)[0] for block in data.blocks(cells)]
-    joined = {
-        name: value if value.dim() == 1 else torch.cat([part[name] for part in parts])
-        for name, value in parts[0].items()
-    }
-    return Prediction.of(network.likelihood, joined)
+    data = protocols.get(matrix.protocol)(matrix, place)
+    return Prediction.of(network.likelihood, held_out_by_block(network.to(place), data, cells))
 
 
 @torch.no_grad()
@@ -114,15 +123,14 @@ def reconstruct(
         At each cell's own size factor.
     """
     place = choose_device(device)
-    data, network = Cells(matrix, place), network.to(place)
+    data, network = protocols.get(matrix.protocol)(matrix, place), network.to(place)
     latent, denoised, parts = [], [], []
     for block in data.blocks(np.arange(len(matrix.obs))):
-        counts, library_size = data.cells(block)
-        size_factor = library_size / data.reference_size
-        latent.append(network.encode(counts, size_factor).cpu().numpy())
-        parameters = network(counts, size_factor)
+        task = data.whole(block)
+        latent.append(network.encode(task.counts, task.size_factor).cpu().numpy())
+        parameters = network(task.counts, task.size_factor)
         parts.append(Prediction.of(network.likelihood, parameters))
-        mean = network.likelihood.mean(**parameters) / size_factor
+        mean = network.likelihood.mean(**parameters) / task.size_factor
         denoised.append(mean.cpu().numpy().astype(np.float32))
     names = parts[0].parameters
     whole = {name: torch.cat([part.parameters[name] for part in parts]) for name in names}

@@ -46,7 +46,7 @@ class Results:
                 found.setdefault(key, []).append(rows["value"].to_numpy())
         return {key: np.stack(values) for key, values in found.items()}
 
-    def entries(self, likelihood: str, noise: str) -> tuple[np.ndarray, np.ndarray]:
+    def entries(self, likelihood: str, noise: str = "native") -> tuple[np.ndarray, np.ndarray]:
         """Log scores averaged over seeds, (cell, gene), and over cells, (seed, gene)."""
         total, per_seed = np.zeros(1), []
         for seed in self.seeds if likelihood != NULL else [0]:
@@ -63,7 +63,7 @@ class Results:
         columns = ["noise", "metric", "level", "id", "value"]
         tables = [
             pd.read_parquet(self.existing(likelihood, seed, "scores.parquet"), columns=columns)
-            for seed in self.seeds
+            for seed in (self.seeds if likelihood != NULL else [0])
         ]
         table = pd.concat(tables).query(
             "level == 'gene' and noise == @noise and metric == @metric"

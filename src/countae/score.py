@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from countae import baselines, metrics
-from countae.baselines.gene_mean import hidden_size_factors
+from countae import baselines, metrics, protocols
 from countae.counts import CountMatrix
 from countae.errors import ScoreError
 from countae.files import written_aside
-from countae.metrics.dispersion_standard_error import IDENTIFIABLE
 from countae.noise import fit_noise, noise_families
 from countae.predict import Prediction, predict_hidden
+from countae.score_block import Block
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +27,7 @@ MOST_NOISE_CELLS = 4000  # more would not move a gene's noise by a fraction of i
 CELL_METRICS = ("log_score", "ranked_probability_score", "brier_zero")
 FOR_THE_VERDICT = (*CELL_METRICS, "dispersion_standard_error")
 KEPT_ENTRIES = "log_score"  # per entry, for the paired comparison of genes
-PROTOCOL = "masked"
+Column = Callable[[slice], Prediction]
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,8 @@ class Scores:
     """Scores of one contestant on the test cells.
 
     ``table`` is tidy (noise, metric, level, id, value), ``cells`` has a value per noise, metric
-    and cell, ``entries`` the log score of each entry per noise, (cell, gene), float32.
+    and cell, ``entries`` the log score of each entry, (cell, gene), float32, of the first column:
+    the contestant's own distribution, or the simplest noise of one that has none.
     """
 
     table: pd.DataFrame
@@ -61,16 +61,16 @@ def score_network(
     ----------
     network : CountAutoencoder
     matrix : CountMatrix
-        From ``countae prepare``.
+        From ``countae prepare`` or ``countae hide``.
     wanted : list of str
         Metrics; empty for all.
     device : str
     """
-    test, fitted = _test_cells(matrix), _noise_cells(matrix)
+    test, fitted = test_cells(matrix), noise_cells(matrix)
     native = predict_hidden(network, matrix, test, device=device)
     mean = predict_hidden(network, matrix, fitted, device=device).mean
-    columns = {"native": native} | {
-        name: Prediction(native.likelihood, parameters)
+    columns: dict[str, Column] = {"native": native.of_genes} | {
+        name: Prediction(native.likelihood, parameters).of_genes
         for name, parameters in native.likelihood.variants(native.parameters).items()
     }
     columns |= _noise_columns(matrix, native.mean, mean, test, fitted)
@@ -91,19 +91,20 @@ def score_baseline(name: str, matrix: CountMatrix, *, wanted: list[str]) -> Scor
             "remove `oracle` from `baselines`; simulated data get it by themselves."
         )
     member = baselines.get(name)()
-    test, fitted = _test_cells(matrix), _noise_cells(matrix)
+    test, fitted = test_cells(matrix), noise_cells(matrix)
     means = member.mean(matrix, test), member.mean(matrix, fitted)
     columns = _noise_columns(matrix, *means, test, fitted)
     if member.native:
-        columns = {"native": member.prediction(matrix, test)} | columns
+        columns = {"native": member.prediction(matrix, test).of_genes} | columns
     return _scored(matrix, test, columns, wanted)
 
 
-def _test_cells(matrix: CountMatrix) -> np.ndarray:
+def test_cells(matrix: CountMatrix) -> np.ndarray:
+    """Index of the cells that are only scored."""
     return np.flatnonzero(matrix.part == "test")
 
 
-def _noise_cells(matrix: CountMatrix) -> np.ndarray:
+def noise_cells(matrix: CountMatrix) -> np.ndarray:
     """Train and validation cells, thinned evenly when there are more than are needed."""
     cells = np.flatnonzero(matrix.part != "test")
     return cells[:: -(-len(cells) // MOST_NOISE_CELLS)]
@@ -115,197 +116,170 @@ def _noise_columns(
     fitted_mean: np.ndarray,
     test: np.ndarray,
     fitted: np.ndarray,
-) -> dict[str, Prediction]:
+) -> dict[str, Column]:
     """Each noise family around the means of the test cells, fitted on those of other cells."""
-    counts = matrix.counts[fitted].toarray().astype(np.float64)
-    columns = {}
-    fitted_size, size = (hidden_size_factors(matrix, cells) for cells in (fitted, test))
-    for family in noise_families():
+    hold_out = protocols.get(matrix.protocol)(matrix)
+    counts = hold_out.target(fitted).toarray().astype(np.float64)
+    fitted_size, size = (hold_out.size_factor(cells) for cells in (fitted, test))
+
+    def column(family: str) -> Column:
         noise = fit_noise(family, counts=counts, mean=fitted_mean, size_factor=fitted_size)
-        columns[family] = noise.around(mean, size)
-    return columns
+        return lambda genes: noise.around(mean[:, genes], size, genes)
 
-
-class _Inputs:
-    """What metrics may ask for by name, for one column and one block of genes; made when asked."""
-
-    def __init__(
-        self,
-        prediction: Prediction,
-        matrix: CountMatrix,
-        test: np.ndarray,
-        null_mean: np.ndarray,
-        genes: slice,
-    ) -> None:
-        parameters = {name: value[:, genes] for name, value in prediction.parameters.items()}
-        self.prediction = Prediction(prediction.likelihood, parameters)
-        self.observed = matrix.counts[test, genes].toarray().astype(np.float64)
-        self.null_mean = null_mean[:, genes]
-        self.library_size = matrix.library_size[test]
-        self.n_fitted = int((matrix.part != "test").sum())
-        # one stream per block of genes, the same for every contestant: PITs are paired
-        self._rng = np.random.default_rng([matrix.info["split_seed"], genes.start])
-        if "truth" in matrix.adata.uns:
-            self.true_mean = np.asarray(matrix.adata.layers["true_mean"][test, genes])
-            if "true_inverse_dispersion" in matrix.adata.var:
-                truth = matrix.adata.var["true_inverse_dispersion"].to_numpy()
-                self.true_inverse_dispersion = truth[genes]
-        if "inverse_dispersion" in parameters:
-            self.inverse_dispersion = parameters["inverse_dispersion"][0].numpy()
-
-    @cached_property
-    def mean(self) -> np.ndarray:
-        return self.prediction.mean
-
-    @cached_property
-    def variance(self) -> np.ndarray:
-        return self.prediction.variance
-
-    @cached_property
-    def prob_zero(self) -> np.ndarray:
-        return self.prediction.prob_zero
-
-    @cached_property
-    def log_prob(self) -> np.ndarray:
-        return self.prediction.log_pmf(self.observed)
-
-    @cached_property
-    def pit(self) -> np.ndarray:
-        below = self.prediction.cdf(self.observed - 1)
-        within = self.prediction.cdf(self.observed) - below
-        return np.clip(below + self._rng.random(below.shape) * within, 0, 1)
-
-    @cached_property
-    def identifiable(self) -> np.ndarray:
-        error = metrics.get("dispersion_standard_error")(
-            mean=self.mean, inverse_dispersion=self.inverse_dispersion, n_fitted=self.n_fitted
-        )
-        return error <= IDENTIFIABLE
-
-    def pmf(self, counts: np.ndarray, entries: np.ndarray) -> np.ndarray:
-        return np.exp(self.prediction.at(entries).log_pmf(counts))
-
-    def cdf(self, counts: np.ndarray, entries: np.ndarray) -> np.ndarray:
-        return self.prediction.at(entries).cdf(counts)
-
-    def of(self, metric: metrics.Metric) -> Any:
-        """The metric's value, or None where the data cannot meet its needs."""
-        if metric.name == "dispersion_log_error" and not hasattr(self, "inverse_dispersion"):
-            return None
-        if not all(hasattr(self, name) for name in metric.needs):
-            return None
-        value = metric(**{name: getattr(self, name) for name in metric.needs})
-        if metric.level != "dataset":
-            _check_bounds(metric, value)
-        return value
-
-
-def _check_bounds(metric: metrics.Metric, value: np.ndarray) -> None:
-    low, high = metric.bounds
-    slack = 1e-9 * max(1.0, abs(low) if np.isfinite(low) else 1.0)
-    wrong = (value < low - slack) | (value > high + slack)
-    if wrong.any():
-        raise ScoreError(
-            f"Metric {metric.name} must lie in [{low}, {high}], but {wrong.sum():,} values do "
-            "not; "
-            f"first: {value[wrong].flat[0]:.6g}. This is a defect of countae: please report it."
-        )
+    return {family: column(family) for family in noise_families()}
 
 
 def _scored(
-    matrix: CountMatrix, test: np.ndarray, columns: dict[str, Prediction], wanted: list[str]
+    matrix: CountMatrix, test: np.ndarray, columns: dict[str, Column], wanted: list[str]
 ) -> Scores:
     """Every wanted metric of every column, in blocks of genes."""
     import pandas as pd
 
     names = wanted or metrics.names()
     chosen = [metrics.get(name) for name in dict.fromkeys([*names, *FOR_THE_VERDICT])]
-    null_mean = baselines.get("gene_mean")().mean(matrix, test)
-    n_genes = matrix.counts.shape[1]
+    common = _Common(matrix, test)
     rows: list[pd.DataFrame] = []
     cells: list[pd.DataFrame] = []
     entries: dict[str, np.ndarray] = {}
-    for noise, prediction in columns.items():
-        starts = range(0, n_genes, GENE_BLOCK)
-        blocks = [
-            _Inputs(prediction, matrix, test, null_mean, slice(s, s + GENE_BLOCK)) for s in starts
-        ]
+    for noise, column in columns.items():
+        found, pooled = _by_gene_block(common, column, chosen)
         for metric in chosen:
+            if metric.name not in found and metric.level != "dataset":
+                continue
             if metric.level == "dataset":
-                rows.append(_dataset_rows(noise, metric, metric(**_joined(blocks, metric))))
+                rows.append(_dataset_rows(common.protocol, noise, metric, pooled[metric.name]))
                 continue
-            values = [block.of(metric) for block in blocks]
-            if any(value is None for value in values):
-                continue
-            value = np.concatenate(values, axis=-1)
-            if metric.level == "entry":
-                if metric.name in CELL_METRICS:
-                    cells.append(_cell_rows(noise, metric.name, matrix.cell_id[test], value))
-                if metric.name == KEPT_ENTRIES:
-                    entries[noise] = value.astype(np.float32)
-                value = value.mean(axis=0)
-            rows.append(_gene_rows(noise, metric, matrix.gene_id, value))
-            if metric.summary == "pooled":
-                entry = {k: v.reshape(-1, 1) for k, v in _joined(blocks, metric).items()}
-                rows[-1].iloc[-1, rows[-1].columns.get_loc("value")] = metric(**entry)[0]
+            value = np.concatenate(found[metric.name], axis=-1)
+            if metric.name in CELL_METRICS:
+                per_cell = value.mean(axis=1)
+                cells.append(_cell_rows(common.protocol, noise, metric, common.cell_id, per_cell))
+            if metric.name == KEPT_ENTRIES and noise == next(iter(columns)):
+                entries[noise] = value
+            per_gene = value.mean(axis=0) if metric.level == "entry" else value
+            summary = pooled.get(metric.name, _summary(metric, per_gene))
+            rows.append(
+                _gene_rows(common.protocol, noise, metric, matrix.gene_id, per_gene, summary)
+            )
     return Scores(pd.concat(rows, ignore_index=True), pd.concat(cells, ignore_index=True), entries)
 
 
-def _joined(blocks: list[_Inputs], metric: metrics.Metric) -> dict[str, np.ndarray]:
-    """What a metric needs, (cell, gene), for all genes, from what the blocks have computed."""
-    return {
-        name: np.concatenate([getattr(block, name) for block in blocks], axis=1)
-        for name in metric.needs
-    }
+class _Common:
+    """What all columns share: held-out counts, the null, the truth, in blocks of genes."""
+
+    def __init__(self, matrix: CountMatrix, test: np.ndarray) -> None:
+        hold_out = protocols.get(matrix.protocol)(matrix)
+        self.matrix, self.test, self.protocol = matrix, test, hold_out.name
+        self.cell_id = matrix.cell_id[test]
+        self._target = hold_out.target(test).tocsc()
+        self._null_mean = baselines.get("gene_mean")().mean(matrix, test)
+        n_genes = matrix.counts.shape[1]
+        self.genes = [slice(s, s + GENE_BLOCK) for s in range(0, n_genes, GENE_BLOCK)]
+
+    def block(self, prediction: Prediction, genes: slice) -> Block:
+        matrix = self.matrix
+        truth: dict[str, np.ndarray] = {}
+        if "truth" in matrix.adata.uns and self.protocol == "masked":
+            truth["true_mean"] = np.asarray(matrix.adata.layers["true_mean"][self.test, genes])
+            if "true_inverse_dispersion" in matrix.adata.var:
+                theta = matrix.adata.var["true_inverse_dispersion"].to_numpy()
+                truth["true_inverse_dispersion"] = theta[genes]
+        return Block(
+            prediction,
+            observed=self._target[:, genes].toarray().astype(np.float64),
+            null_mean=self._null_mean[:, genes],
+            library_size=matrix.library_size[self.test],
+            n_fitted=int((matrix.part != "test").sum()),
+            stream=[matrix.info["split_seed"], genes.start],
+            truth=truth,
+        )
+
+
+def _by_gene_block(
+    common: _Common, column: Column, chosen: list[metrics.Metric]
+) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]]:
+    """Values of gene and entry metrics, block by block, and those of pooled entries."""
+    found: dict[str, list[np.ndarray]] = {}
+    of_all = [metric for metric in chosen if metric.level == "dataset" or metric.pooled]
+    needs = {name for metric in of_all for name in metric.needs}
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in needs}
+    for genes in common.genes:
+        block = common.block(column(genes), genes)
+        for metric in chosen:
+            if metric.level != "dataset" and block.has(metric):
+                value = block.of(metric)
+                if metric.level == "entry":
+                    value = value.astype(np.float32 if metric.name != "log_score" else np.float64)
+                found.setdefault(metric.name, []).append(value)
+        for name in needs:
+            kept[name].append(getattr(block, name).astype(np.float32))
+    joined = {name: np.concatenate(values, axis=1) for name, values in kept.items()}
+    return found, {metric.name: _of_all(metric, joined) for metric in of_all}
+
+
+def _of_all(metric: metrics.Metric, inputs: dict[str, np.ndarray]) -> Any:
+    """A metric of all entries together: a curve, or one number."""
+    given = {name: inputs[name] for name in metric.needs}
+    if metric.level == "dataset":
+        return metric(**given)
+    return float(metric(**{name: value.reshape(-1, 1) for name, value in given.items()})[0])
+
+
+def _summary(metric: metrics.Metric, per_gene: np.ndarray) -> float:
+    """Value of a data set from those of its genes; NaN where no gene has one."""
+    known = per_gene[~np.isnan(per_gene)]
+    summarise = np.median if metric.summary == "median" else np.mean
+    return float(summarise(known)) if known.size else np.nan
 
 
 def _gene_rows(
-    noise: str, metric: metrics.Metric, gene_id: np.ndarray, value: np.ndarray
+    protocol: str,
+    noise: str,
+    metric: metrics.Metric,
+    gene_id: np.ndarray,
+    value: np.ndarray,
+    summary: float,
 ) -> pd.DataFrame:
     """A row per gene and one for the data set."""
-    import pandas as pd
-
-    known = value[~np.isnan(value)]
-    summarise = np.median if metric.summary == "median" else np.mean
-    summary = summarise(known) if known.size else np.nan
-    return pd.DataFrame(
-        {
-            "protocol": PROTOCOL,
-            "noise": noise,
-            "metric": metric.name,
-            "level": ["gene"] * len(value) + ["dataset"],
-            "id": [*gene_id, ""],
-            "value": [*value, summary],
-        }
-    )
+    levels = ["gene"] * len(value) + ["dataset"]
+    return _rows(protocol, noise, metric, levels, [*gene_id, ""], [*value, summary])
 
 
-def _dataset_rows(noise: str, metric: metrics.Metric, value: dict[str, float]) -> pd.DataFrame:
+def _dataset_rows(
+    protocol: str, noise: str, metric: metrics.Metric, value: dict[str, float]
+) -> pd.DataFrame:
     """A row per point of a curve."""
+    return _rows(protocol, noise, metric, "dataset", list(value), list(value.values()))
+
+
+def _rows(
+    protocol: str, noise: str, metric: metrics.Metric, level: Any, names: list, value: list
+) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(
         {
-            "protocol": PROTOCOL,
+            "protocol": protocol,
             "noise": noise,
             "metric": metric.name,
-            "level": "dataset",
-            "id": list(value),
-            "value": list(value.values()),
+            "level": level,
+            "id": names,
+            "value": value,
         }
     )
 
 
-def _cell_rows(noise: str, metric: str, cell_id: np.ndarray, value: np.ndarray) -> pd.DataFrame:
+def _cell_rows(
+    protocol: str, noise: str, metric: metrics.Metric, cell_id: np.ndarray, value: np.ndarray
+) -> pd.DataFrame:
     """Mean over genes of each cell."""
     import pandas as pd
 
     return pd.DataFrame(
         {
-            "protocol": PROTOCOL,
+            "protocol": protocol,
             "noise": noise,
-            "metric": metric,
+            "metric": metric.name,
             "id": cell_id,
-            "value": value.mean(axis=1),
+            "value": value,
         }
     )

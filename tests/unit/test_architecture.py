@@ -19,13 +19,15 @@ COMMON = {"config", "counts", "errors", "files", "registry", "split", ""}
 ALLOWED = {
     "kernels": set(),
     "likelihoods": {"kernels"},
-    "model": {"likelihoods"},
-    "fit": {"model", "likelihoods"},
-    "predict": {"fit", "model", "likelihoods"},
+    "protocols": set(),
+    "model": {"likelihoods", "protocols"},
+    "fit": {"model", "likelihoods", "protocols"},
+    "predict": {"fit", "model", "likelihoods", "protocols"},
     "noise": {"predict", "likelihoods", "kernels"},
-    "baselines": {"predict", "likelihoods"},
-    "metrics": set(),
-    "score": {"predict", "noise", "baselines", "metrics", "model"},
+    "baselines": {"predict", "likelihoods", "protocols"},
+    "metrics": {"kernels"},
+    "score_block": {"predict", "metrics", "kernels"},
+    "score": {"predict", "noise", "baselines", "metrics", "model", "protocols", "score_block"},
     "simulate": set(),
     "prepare": {"simulate"},
     "comparison": set(),
@@ -40,7 +42,7 @@ ALLOWED = {
     "options": set(),
 }
 TORCH_ROOMS = {
-    "likelihoods", "kernels", "model", "fit", "predict", "noise", "baselines", "cli",
+    "likelihoods", "kernels", "protocols", "model", "fit", "predict", "noise", "baselines", "cli",
 }  # fmt: skip
 
 

@@ -63,15 +63,20 @@ class World:
             for metric, scale in [("log_score", 1), ("brier_zero", 0.1)]
         ]
         pd.concat(cells).to_parquet(path / "cells.parquet", index=False)
-        pd.DataFrame(
-            {
-                "noise": "nb",
-                "metric": "dispersion_standard_error",
-                "level": "gene",
-                "id": ids(GENES),
-                "value": self.dispersion_error,
-            }
-        ).to_parquet(path / "scores.parquet", index=False)
+        values = {"dispersion_standard_error": np.full(GENES, self.dispersion_error)}
+        genes = [
+            pd.DataFrame(
+                {
+                    "noise": "nb",
+                    "metric": metric,
+                    "level": "gene",
+                    "id": ids(GENES),
+                    "value": value,
+                }
+            )
+            for metric, value in (values | {"log_score": entries["nb"].mean(axis=0)}).items()
+        ]
+        pd.concat(genes).to_parquet(path / "scores.parquet", index=False)
         if name in COMPLEXITY:
             record = {
                 "title": name.upper(), "complexity": COMPLEXITY[name], "seed": seed,

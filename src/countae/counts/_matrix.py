@@ -77,6 +77,11 @@ class CountMatrix:
         return self.obs["split"].to_numpy(str)
 
     @property
+    def protocol(self) -> str:
+        """Hold-out protocol for which the matrix was made."""
+        return str(self.info.get("protocol", "masked"))
+
+    @property
     def fold(self) -> np.ndarray:
         """Fold in which each entry is hidden, (cell, gene), uint8."""
         return self.adata.layers["fold"]

@@ -82,6 +82,13 @@ class Likelihood(ABC):
         any_parameter = next(iter(parameters.values()))
         return self.log_pmf(any_parameter.new_zeros(shape), **parameters).exp()
 
+    def recursion(self, **parameters: Tensor) -> tuple[Tensor, ...] | None:
+        """P(0), P(1), a and b with P(k) = (a + b/k) P(k−1) from k = 2 on; None where none exists.
+
+        See :mod:`countae.kernels.recursion`; it makes cumulative probabilities cheap.
+        """
+        return None
+
     def calibrate(self, counts: Tensor, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
         """Values for gene heads that the loss leaves open, from entries predicted while hidden.
 

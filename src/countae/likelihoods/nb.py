@@ -60,6 +60,11 @@ class NegativeBinomial(Likelihood):
     def prob_zero(self, *, mean: Tensor, inverse_dispersion: Tensor) -> Tensor:
         return torch.exp(-inverse_dispersion * torch.log1p(mean / inverse_dispersion))
 
+    def recursion(self, *, mean: Tensor, inverse_dispersion: Tensor) -> tuple[Tensor, ...]:
+        zero = self.prob_zero(mean=mean, inverse_dispersion=inverse_dispersion)
+        a = mean / (mean + inverse_dispersion)
+        return zero, zero * a * inverse_dispersion, a, (inverse_dispersion - 1) * a
+
     def mean(self, *, mean: Tensor, inverse_dispersion: Tensor) -> Tensor:
         return mean
 

@@ -41,6 +41,10 @@ class Poisson(Likelihood):
         value = special.gammaincc(np.maximum(x, 0) + 1, to_numpy(mean))
         return to_tensor(np.where(x < 0, 0.0, value), mean)
 
+    def recursion(self, *, mean: Tensor) -> tuple[Tensor, ...]:
+        zero = torch.exp(-mean)
+        return zero, zero * mean, torch.zeros_like(mean), mean
+
     def mean(self, *, mean: Tensor) -> Tensor:
         return mean
 

@@ -66,6 +66,13 @@ class ZeroInflatedNegativeBinomial(Likelihood):
         zero = torch.sigmoid(zero_logit)
         return zero + (1 - zero) * _NB.prob_zero(mean=mean, inverse_dispersion=inverse_dispersion)
 
+    def recursion(
+        self, *, mean: Tensor, inverse_dispersion: Tensor, zero_logit: Tensor
+    ) -> tuple[Tensor, ...]:
+        zero, one, a, b = _NB.recursion(mean=mean, inverse_dispersion=inverse_dispersion)
+        extra = torch.sigmoid(zero_logit)
+        return extra + (1 - extra) * zero, (1 - extra) * one, a, b
+
     def mean(self, *, mean: Tensor, inverse_dispersion: Tensor, zero_logit: Tensor) -> Tensor:
         return torch.sigmoid(-zero_logit) * mean
 

@@ -40,6 +40,11 @@ class Metric:
         """Names of the keyword arguments."""
         return tuple(inspect.signature(self.function).parameters)
 
+    @property
+    def pooled(self) -> bool:
+        """Whether the value of a data set is that of all entries together."""
+        return self.summary == "pooled"
+
     def __call__(self, **inputs: Any) -> Any:
         """Value of the metric; see the function's own docstring."""
         return self.function(**inputs)

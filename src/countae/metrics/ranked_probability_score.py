@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from countae.kernels.recursion import step_score
 from countae.metrics import metric
 from countae.metrics._panels import EXACT_TO, panel_nodes
 
@@ -18,40 +19,46 @@ def ranked_probability_score(
     observed: np.ndarray,
     mean: np.ndarray,
     variance: np.ndarray,
-    pmf: Callable[[np.ndarray, np.ndarray], np.ndarray],
     cdf: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    recursion: tuple[np.ndarray, ...] | None,
 ) -> np.ndarray:
     r"""Sum over k of the squared gap between the predicted and the observed step, in counts.
 
     .. math:: \sum_{k \ge 0} (F(k) - 1[x \le k])^2
 
-    Summed one by one to k = 255; entries that reach further continue with the integral of the
-    smoothly continued distribution function over panels around the mean (Gauss–Legendre), whose
-    error is below 1e-5 relative there.
+    Where the probabilities follow Panjer's recursion the sum is walked term by term. Elsewhere,
+    and where that walk would be longer than 4,096 steps, it is summed one by one to k = 255;
+    entries that reach further continue with the integral of the smoothly continued distribution
+    function over panels around the mean (Gauss–Legendre), with a relative error below 1e-5.
 
     Parameters
     ----------
     observed : ndarray, (cell, gene), raw counts
     mean, variance : ndarray, (cell, gene)
         Of the predictive distribution; they only place the panels.
-    pmf, cdf : callable
-        From counts (entry,) and row-major indices (entry,) to P(X = count), P(X ≤ count).
+    cdf : callable
+        From counts (entry,) and row-major indices (entry,) to P(X ≤ count).
+    recursion : tuple of four ndarray, (entry,), or None
+        P(0), P(1), a and b with P(k) = (a + b/k) P(k−1).
 
     Returns
     -------
     ndarray, (cell, gene), counts.
     Reference: Czado et al. 2009, doi:10.1111/j.1541-0420.2009.01191.x, eq. 4
     """
-    x = observed.reshape(-1)
-    score, below = np.zeros(x.shape), np.zeros(x.shape)
-    active = np.arange(x.size)
+    x = observed.reshape(-1).astype(np.float64)
+    score, active = np.zeros(x.shape), np.arange(x.size)
+    if recursion is not None:
+        prob_zero, prob_one, a, b = recursion
+        score, done = step_score(x, prob_zero, prob_one, a, b, TAIL)
+        active = np.flatnonzero(~done)
+        score[active] = 0.0
     for k in range(EXACT_TO):
-        below[active] += pmf(np.full(active.size, float(k)), active)
-        gap = below[active] - (x[active] <= k)
-        score[active] += gap * gap
-        active = active[(1 - below[active] > TAIL) | (x[active] > k)]
         if not active.size:
             return score.reshape(observed.shape)
+        below = cdf(np.full(active.size, float(k)), active)
+        score[active] += np.square(below - (x[active] <= k))
+        active = active[(1 - below > TAIL) | (x[active] > k)]
     centre, spread = mean.reshape(-1)[active], np.sqrt(variance.reshape(-1)[active])
     score[active] += _beyond(x[active], centre, spread, lambda k, i: cdf(k, active[i]))
     return score.reshape(observed.shape)

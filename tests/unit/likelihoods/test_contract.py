@@ -97,7 +97,7 @@ def test_start_has_the_heads_and_constrain_the_parameters(likelihood):
 
 
 def test_per_gene_heads_stay_per_gene(likelihood):
-    """``hidden_parameters`` keeps a (gene,) parameter as it is: no size factor in it."""
+    """``held_out_parameters`` keeps a (gene,) parameter as it is: no size factor in it."""
     raw = likelihood.start(moments_of(MODERATE))
     raw = {
         name: value if likelihood.heads[name] == "gene" else value.expand(3, -1)

@@ -18,21 +18,22 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="session")
-def callables():
-    """``pmf`` and ``cdf`` from counts and row-major entries, by SciPy's beta function, of NBs."""
+@pytest.fixture(scope="session", params=["recursion", "no recursion"])
+def callables(request):
+    """``cdf`` from counts and row-major entries, by SciPy's beta function, of NBs; and Panjer's
+    recursion, by hand, or None.
+    """
 
     def make(mean, theta):
         mean, theta = (np.ravel(v) for v in np.broadcast_arrays(mean, theta))
-
-        def pmf(k, i):
-            return stats.nbinom.pmf(k, theta[i], theta[i] / (theta[i] + mean[i]))
 
         def cdf(k, i):
             share = mean[i] / (mean[i] + theta[i])
             return np.where(k < 0, 0.0, special.betaincc(np.maximum(k, 0) + 1, theta[i], share))
 
-        return {"pmf": pmf, "cdf": cdf}
+        nb, share = stats.nbinom(theta, theta / (theta + mean)), mean / (mean + theta)
+        steps = (nb.pmf(0), nb.pmf(1), share, (theta - 1) * share)
+        return {"cdf": cdf, "recursion": steps if request.param == "recursion" else None}
 
     return make
 

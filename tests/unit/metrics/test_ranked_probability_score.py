@@ -121,7 +121,7 @@ def test_a_point_mass_scores_the_distance():
         observed=observed,
         mean=np.full((1, 3), 3.0),
         variance=np.full((1, 3), 1e-12),
-        pmf=lambda k, i: (k == 3).astype(float),
+        recursion=None,
         cdf=lambda k, i: (k >= 3).astype(float),
     )
     np.testing.assert_allclose(value, [[3.0, 0.0, 7.0]])

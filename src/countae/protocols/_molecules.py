@@ -1,0 +1,76 @@
+"""What protocols share that hide molecules: each count is split into a seen and a hidden part."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+
+from countae.counts import CountMatrix
+from countae.errors import CountMatrixError
+from countae.protocols._base import Protocol, Task
+
+
+class HiddenMolecules(Protocol):
+    """Half of each cell's molecules are seen; the other half is predicted, for every entry.
+
+    The halves have the same expectation, so that losses on transformed counts need no correction
+    and one size factor, that of the visible half, serves input and target. ``counts.h5ad`` holds
+    one fixed split (``countae hide``), which is scored; training draws a new one in each step.
+    """
+
+    def __init__(self, matrix: CountMatrix, device: torch.device | str = "cpu") -> None:
+        super().__init__(matrix, device)
+        if "visible" not in matrix.adata.layers:
+            raise CountMatrixError(
+                f"{matrix.source}: the protocol {self.name!r} needs counts of which half is "
+                "hidden, but the file has no layer `visible`. Fix: make it with `countae hide "
+                f"COUNTS OUTPUT --protocol {self.name}`."
+            )
+
+    @abstractmethod
+    def split(self, counts: csr_matrix, cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Visible part of each stored count of ``counts``, the rows ``cells``; (stored,)."""
+
+    def training_task(self, cells: np.ndarray, generator: torch.Generator) -> Task:
+        counts = self.matrix.counts[cells]
+        seed = torch.randint(2**62, (1,), generator=generator).item()
+        rng = np.random.default_rng(int(seed))
+        visible = counts.copy()
+        visible.data = self.split(counts, cells, rng)
+        rest = self._rest(cells)
+        # genes that are not modelled are thinned too: they are part of the library
+        library = visible.sum(axis=1).A1 + rng.binomial(rest, 0.5)
+        return self._task(visible, counts - visible, library)
+
+    def held_out_tasks(self, cells: np.ndarray) -> Iterator[Task]:
+        visible = self.matrix.adata.layers["visible"][cells]
+        yield self._task(visible, self.target(cells), self._visible_library(cells))
+
+    def whole(self, cells: np.ndarray) -> Task:
+        # what was seen in training is half a cell, so that is what the network may be given
+        return next(iter(self.held_out_tasks(cells)))
+
+    def target(self, cells: np.ndarray) -> csr_matrix:
+        return self.matrix.counts[cells] - self.matrix.adata.layers["visible"][cells]
+
+    def size_factor(self, cells: np.ndarray) -> np.ndarray:
+        return self.full_size_factor(cells)[:, None]
+
+    def full_size_factor(self, cells: np.ndarray) -> np.ndarray:
+        return np.maximum(self._visible_library(cells), 1.0) / self.matrix.reference_size
+
+    def _visible_library(self, cells: np.ndarray) -> np.ndarray:
+        return self.matrix.obs["visible_library_size"].to_numpy(np.float64)[cells]
+
+    def _rest(self, cells: np.ndarray) -> np.ndarray:
+        """Counts of each cell outside the modelled genes."""
+        modelled = self.matrix.counts[cells].sum(axis=1).A1
+        return np.rint(np.maximum(self.matrix.library_size[cells] - modelled, 0)).astype(np.int64)
+
+    def _task(self, visible: csr_matrix, target: csr_matrix, library: np.ndarray) -> Task:
+        size_factor = np.maximum(library, 1.0)[:, None] / self.matrix.reference_size
+        return Task(self.dense(visible), None, self.place(size_factor), self.dense(target), None)
