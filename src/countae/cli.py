@@ -74,11 +74,11 @@ def main_options(
 @app.command("list")
 def list_members(
     kind: Annotated[
-        Literal["likelihoods", "metrics", "baselines", "simulators"],
+        Literal["likelihoods", "metrics", "baselines", "simulators", "protocols"],
         typer.Argument(help="What to list."),
     ],
 ) -> None:
-    """Show what exists: losses, metrics, baselines, simulators.
+    """Show what exists: losses, metrics, baselines, simulators, hold-out protocols.
 
     Example: countae list likelihoods
     """
@@ -197,6 +197,33 @@ def prepare(
 
 
 @app.command()
+def hide(
+    counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
+    output: Annotated[Path, typer.Argument(help="counts.h5ad to write.")],
+    protocol: Annotated[str, typer.Option(help="See `countae list protocols`.")],
+    model: Annotated[
+        Path | None, typer.Option(help="Network around which NB splitting finds dispersions.")
+    ] = None,
+    threads: Threads = 1,
+    device: Device = "auto",
+) -> None:
+    """Hide half of each count's molecules, for a protocol other than masked entries.
+
+    Example: countae hide results/pbmc/counts.h5ad thinned.h5ad --protocol thinning
+    """
+    from countae import protocols
+
+    protocols.check(protocol)
+    matrix = _loaded(counts, threads)
+    from countae.fit import load
+    from countae.hold_out import hide as run
+
+    network = None if model is None else load(config.existing_file(model, "model"), matrix)
+    run(matrix, protocol, network=network, device=device).save(output)
+    log.print(f"{protocol}: half of the molecules of {len(matrix.obs):,} cells hidden in {output}")
+
+
+@app.command()
 @settings("network", "training")
 def fit(
     counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
@@ -284,6 +311,9 @@ def verdict(
     likelihoods: Annotated[str, typer.Option(help="Losses to compare.")],
     seeds: Annotated[str, typer.Option(help="Seeds of the fits.")],
     control_seeds: Annotated[str, typer.Option(help="Further seeds of the A/A arm.")] = "",
+    protocols: Annotated[
+        str, typer.Option(help="Further hold-out protocols whose verdicts are compared.")
+    ] = "",
     *,
     verdict: dict,
 ) -> None:
@@ -293,8 +323,9 @@ def verdict(
     --seeds 0,1,2
     """
     from countae.counts import CountMatrix
-    from countae.files import write_json, written_aside
+    from countae.files import read_json, write_json, written_aside
     from countae.gene_verdict import describe_genes
+    from countae.protocol_verdict import compared
     from countae.results import Results
     from countae.verdict import decide
 
@@ -302,7 +333,11 @@ def verdict(
         folder, names(likelihoods), numbers(seeds), verdict["control"], numbers(control_seeds)
     )
     matrix = CountMatrix.load(folder / "counts.h5ad")
-    found, table = decide(results, verdict, dataset=folder.name, gene_table=describe_genes(matrix))
+    name = folder.name if matrix.protocol == "masked" else folder.parent.name
+    found, table = decide(results, verdict, dataset=name, gene_table=describe_genes(matrix))
+    found["protocol"] = matrix.protocol
+    others = {other: read_json(results.verdict_of(other)) for other in names(protocols)}
+    found["protocols"] = compared(found, others)
     with written_aside(genes) as aside:
         table.to_parquet(aside, index=False)
     write_json(output, found)

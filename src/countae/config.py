@@ -78,13 +78,18 @@ def validated(config: dict[str, Any], *, where: str = "configuration") -> dict[s
         For an unknown key ("did you mean"), a value of the wrong type or range, or a likelihood,
         baseline or metric that does not exist.
     """
-    from countae import baselines, likelihoods, metrics
+    from countae import baselines, likelihoods, metrics, protocols
 
     _check(config, schema(), where)
     full = _filled(config, schema())
-    for kind in (likelihoods, baselines, metrics):
+    for kind in (likelihoods, baselines, metrics, protocols):
         for name in full[kind.__name__.rsplit(".", 1)[-1]]:
             kind.check(name)
+    if "masked" in full["protocols"]:
+        raise ConfigError(
+            f"{where}: protocols names those besides masked entries, the primary one, which is "
+            "always there. Fix: remove `masked` from `protocols`."
+        )
     likelihoods.check(full["verdict"]["control"])
     if full["verdict"]["control"] not in full["likelihoods"]:
         raise ConfigError(

@@ -10,9 +10,10 @@ from pathlib import Path
 ROOT = Path(__file__).parent
 STARTS = {
     "prepare": ["prepare"],
+    "hide": ["hold_out"],
     "fit": ["fit"],
     "score": ["score"],
-    "verdict": ["verdict", "gene_verdict"],
+    "verdict": ["verdict", "gene_verdict", "protocol_verdict"],
     "export": ["export"],
     "report": ["report"],
 }

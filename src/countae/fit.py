@@ -107,7 +107,9 @@ def fit(
     train, validation = (np.flatnonzero(matrix.part == name) for name in ("train", "validation"))
     with torch.random.fork_rng(devices=_cuda_devices(place)):
         torch.manual_seed(seed)
-        moments = gene_moments(counts=data.target(train), size_factor=data.full_size_factor(train))
+        moments = gene_moments(
+            counts=matrix.target(train), size_factor=data.full_size_factor(train)
+        )
         model = CountAutoencoder(likelihoods.get(likelihood)(), moments, **network).to(place)
         family = model.likelihood
         record = FitRecord(
@@ -203,7 +205,7 @@ def validation_loss(model: CountAutoencoder, data: Protocol, cells: np.ndarray) 
 @torch.no_grad()
 def _calibrate(model: CountAutoencoder, data: Protocol, validation: np.ndarray) -> None:
     """Set the gene heads that the loss leaves open from hidden validation entries."""
-    counts = data.dense(data.target(validation))
+    counts = data.dense(data.matrix.target(validation))
     parameters = held_out_by_block(model, data, validation)
     for name, value in model.likelihood.calibrate(counts, parameters).items():
         model.gene_heads[name].copy_(value)

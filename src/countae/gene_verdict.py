@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def describe_genes(matrix: CountMatrix) -> pd.DataFrame:
-    """Observed mean, variance, zero fraction and non-zeros of the test cells, a row per gene."""
+    """Observed mean, variance, zero fraction and non-zeros of held-out counts, a row per gene."""
     import pandas as pd
 
-    counts = matrix.counts[matrix.part == "test"]
+    counts = matrix.target(np.flatnonzero(matrix.part == "test"))
     n, nonzeros, mean = counts.shape[0], counts.getnnz(axis=0), counts.mean(axis=0).A1
     return pd.DataFrame(
         {

@@ -86,6 +86,16 @@ class Results:
             for name in self.likelihoods
         }
 
+    def verdict_of(self, protocol: str) -> Path:
+        """The verdict under another hold-out protocol; ScoreError when it is not there."""
+        path = self.folder / protocol / "verdict.json"
+        if not path.is_file():
+            raise ScoreError(
+                f"{path}: is needed to compare protocols, but is not there. Fix: run `countae "
+                f"verdict {path.parent}` first, or the whole workflow."
+            )
+        return path
+
     def existing(self, likelihood: str, seed: int, file: str) -> Path:
         """A file of one fit or baseline; ScoreError when the step that makes it has not run."""
         path = self.folder / likelihood / f"seed{seed}" / file

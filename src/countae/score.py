@@ -119,7 +119,7 @@ def _noise_columns(
 ) -> dict[str, Column]:
     """Each noise family around the means of the test cells, fitted on those of other cells."""
     hold_out = protocols.get(matrix.protocol)(matrix)
-    counts = hold_out.target(fitted).toarray().astype(np.float64)
+    counts = matrix.target(fitted).toarray().astype(np.float64)
     fitted_size, size = (hold_out.size_factor(cells) for cells in (fitted, test))
 
     def column(family: str) -> Column:
@@ -170,7 +170,7 @@ class _Common:
         hold_out = protocols.get(matrix.protocol)(matrix)
         self.matrix, self.test, self.protocol = matrix, test, hold_out.name
         self.cell_id = matrix.cell_id[test]
-        self._target = hold_out.target(test).tocsc()
+        self._target = matrix.target(test).tocsc()
         self._null_mean = baselines.get("gene_mean")().mean(matrix, test)
         n_genes = matrix.counts.shape[1]
         self.genes = [slice(s, s + GENE_BLOCK) for s in range(0, n_genes, GENE_BLOCK)]

@@ -29,25 +29,49 @@ os.environ.setdefault(
 )
 
 
+PROTOCOLS = SETTINGS["protocols"]
+ONE_DATASET = "|".join(DATASETS)
+
+
+# a data set under another hold-out protocol is a folder of its own: pbmc/thinning
 wildcard_constraints:
-    dataset="|".join(DATASETS),
+    dataset=f"({ONE_DATASET})(/({'|'.join(PROTOCOLS)}))?" if PROTOCOLS else ONE_DATASET,
+    protocol="|".join(PROTOCOLS) or "none",
     likelihood="|".join(SETTINGS["likelihoods"]),
     baseline="|".join([*SETTINGS["baselines"], "oracle"]),
     seed=r"\d+",
 
 
+def is_primary(dataset):
+    """Whether a folder holds masked entries, not another protocol's."""
+    return dataset in DATASETS
+
+
 def baselines_of(dataset):
     """Baselines of a data set; simulated ones have an oracle, and the null is always there."""
+    if not is_primary(dataset):
+        return ["gene_mean"]
     simulated = (
         ["oracle"] if DATASETS[dataset]["source"].startswith("simulate:") else []
     )
     return list(dict.fromkeys(["gene_mean", *SETTINGS["baselines"], *simulated]))
 
 
+def control_seeds_of(dataset):
+    """Seeds of the A/A arm, which the primary protocol alone has."""
+    return CONTROL_SEEDS if is_primary(dataset) else []
+
+
+def verdicts_of(dataset):
+    """Verdicts under other protocols, with which the primary one is compared."""
+    others = PROTOCOLS if is_primary(dataset) else []
+    return [f"results/{dataset}/{protocol}/verdict.json" for protocol in others]
+
+
 def fits_of(dataset):
     """Folders of all fits of a data set, those of the A/A arm included."""
     arms = [(name, seed) for name in SETTINGS["likelihoods"] for seed in SEEDS]
-    arms += [(CONTROL, seed) for seed in CONTROL_SEEDS]
+    arms += [(CONTROL, seed) for seed in control_seeds_of(dataset)]
     return [f"results/{dataset}/{name}/seed{seed}" for name, seed in arms]
 
 

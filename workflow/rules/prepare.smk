@@ -8,6 +8,8 @@ rule prepare:
         "logs/{dataset}/prepare.log",
     benchmark:
         "benchmarks/{dataset}/prepare.tsv"
+    wildcard_constraints:
+        dataset=ONE_DATASET,
     conda:
         "../../envs/counts.yaml"
     threads: 1
@@ -24,3 +26,42 @@ rule prepare:
     shell:
         "countae prepare {params.source:q} {output.counts:q} --triage {output.triage:q}"
         " {params.row} {params.settings} > {log:q} 2>&1"
+
+
+def network_for_hiding(wildcards):
+    """The network around whose means NB splitting finds dispersions; thinning needs none."""
+    if wildcards.protocol != "nb_splitting":
+        return []
+    return f"results/{wildcards.dataset}/{CONTROL}/seed{SEEDS[0]}/model.safetensors"
+
+
+rule hide:
+    input:
+        counts="results/{dataset}/counts.h5ad",
+        model=network_for_hiding,
+    output:
+        "results/{dataset}/{protocol}/counts.h5ad",
+    log:
+        "logs/{dataset}/{protocol}/hide.log",
+    benchmark:
+        "benchmarks/{dataset}/{protocol}/hide.tsv"
+    wildcard_constraints:
+        dataset=ONE_DATASET,
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_memory(4000),
+        runtime=60,
+        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        device=SETTINGS["device"],
+    params:
+        model=lambda wildcards, input: as_options(
+            {"model": input.model} if input.model else {}
+        ),
+        code=fingerprint("hide"),
+    message:
+        "Hide molecules of {wildcards.dataset} for {wildcards.protocol}"
+    shell:
+        "countae hide {input.counts:q} {output:q} --protocol {wildcards.protocol}"
+        " {params.model} --threads {threads} --device {resources.device} > {log:q} 2>&1"

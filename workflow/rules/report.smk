@@ -2,6 +2,7 @@ rule report:
     input:
         expand("results/{dataset}/verdict.json", dataset=DATASETS),
         expand("results/{dataset}/verdict_genes.parquet", dataset=DATASETS),
+        expand("results/{dataset}/triage.json", dataset=DATASETS),
         expand("results/{dataset}/{dataset}.h5ad", dataset=DATASETS),
     output:
         report(

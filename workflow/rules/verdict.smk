@@ -1,7 +1,20 @@
+def verdict_arms(wildcards):
+    """What a verdict compares, as options."""
+    primary = is_primary(wildcards.dataset)
+    return as_options(
+        {
+            "likelihoods": SETTINGS["likelihoods"],
+            "seeds": SEEDS,
+            "control_seeds": control_seeds_of(wildcards.dataset),
+            "protocols": PROTOCOLS if primary else [],
+        }
+    )
+
+
 rule verdict:
     input:
-        "results/{dataset}/triage.json",
         "results/{dataset}/counts.h5ad",
+        lambda wildcards: verdicts_of(wildcards.dataset),
         lambda wildcards: expand(
             "{fit}/{file}",
             fit=fits_of(wildcards.dataset),
@@ -28,13 +41,7 @@ rule verdict:
         runtime=60,
     params:
         folder=subpath(output.verdict, parent=True),
-        arms=as_options(
-            {
-                "likelihoods": SETTINGS["likelihoods"],
-                "seeds": SEEDS,
-                "control_seeds": CONTROL_SEEDS,
-            }
-        ),
+        arms=verdict_arms,
         settings=section_options("verdict"),
         code=fingerprint("verdict"),
     message:
@@ -48,6 +55,7 @@ rule export:
     input:
         "results/{dataset}/verdict.json",
         "results/{dataset}/verdict_genes.parquet",
+        "results/{dataset}/triage.json",
         "results/{dataset}/counts.h5ad",
         expand(
             "results/{{dataset}}/{likelihood}/seed{seed}/model.safetensors",
@@ -66,6 +74,8 @@ rule export:
     resources:
         mem_mb=scaled_memory(4000),
         runtime=60,
+    wildcard_constraints:
+        dataset=ONE_DATASET,
     params:
         folder=subpath(output[0], parent=True),
         arms=as_options({"likelihoods": SETTINGS["likelihoods"], "seed": SEEDS[0]}),

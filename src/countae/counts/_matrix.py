@@ -81,6 +81,11 @@ class CountMatrix:
         """Hold-out protocol for which the matrix was made."""
         return str(self.info.get("protocol", "masked"))
 
+    def target(self, cells: np.ndarray) -> csr_matrix:
+        """Raw counts of ``cells`` that are to be predicted: all, or the hidden molecules."""
+        visible = self.adata.layers.get("visible")
+        return self.counts[cells] if visible is None else self.counts[cells] - visible[cells]
+
     @property
     def fold(self) -> np.ndarray:
         """Fold in which each entry is hidden, (cell, gene), uint8."""

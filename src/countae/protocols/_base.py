@@ -65,10 +65,6 @@ class Protocol(ABC):
         """Everything visible that a user would give the network; never scored."""
 
     @abstractmethod
-    def target(self, cells: np.ndarray) -> csr_matrix:
-        """Raw counts that are predicted, (cell, gene)."""
-
-    @abstractmethod
     def size_factor(self, cells: np.ndarray) -> np.ndarray:
         """Exposure of each target count from visible counts, (cell, gene) or (cell, 1)."""
 

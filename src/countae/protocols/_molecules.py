@@ -48,14 +48,11 @@ class HiddenMolecules(Protocol):
 
     def held_out_tasks(self, cells: np.ndarray) -> Iterator[Task]:
         visible = self.matrix.adata.layers["visible"][cells]
-        yield self._task(visible, self.target(cells), self._visible_library(cells))
+        yield self._task(visible, self.matrix.target(cells), self._visible_library(cells))
 
     def whole(self, cells: np.ndarray) -> Task:
         # what was seen in training is half a cell, so that is what the network may be given
         return next(iter(self.held_out_tasks(cells)))
-
-    def target(self, cells: np.ndarray) -> csr_matrix:
-        return self.matrix.counts[cells] - self.matrix.adata.layers["visible"][cells]
 
     def size_factor(self, cells: np.ndarray) -> np.ndarray:
         return self.full_size_factor(cells)[:, None]

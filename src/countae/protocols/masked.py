@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from countae.counts import CountMatrix
@@ -48,9 +47,6 @@ class Masked(Protocol):
     def whole(self, cells: np.ndarray) -> Task:
         counts, library_size = self._cells(cells)
         return Task(counts, None, library_size / self.matrix.reference_size, counts, None)
-
-    def target(self, cells: np.ndarray) -> csr_matrix:
-        return self.matrix.counts[cells]
 
     def size_factor(self, cells: np.ndarray) -> np.ndarray:
         counts, fold = self.matrix.counts[cells].toarray(), self.matrix.fold[cells]
