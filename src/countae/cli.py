@@ -51,6 +51,7 @@ BatchKey = Annotated[str, _row_option("batch_key")]
 LibraryKey = Annotated[str, _row_option("library_size_key")]
 Protocol = Annotated[str, _row_option("protocol")]
 Genes = Annotated[str, _row_option("genes")]
+DonorKey = Annotated[str, _row_option("donor_key")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -103,6 +104,7 @@ def check(
     library_size_key: LibraryKey = "",
     protocol: Protocol = "auto",
     wanted_genes: Genes = "all",
+    donor_key: DonorKey = "",
     *,
     simulate: dict,
     quality: dict,
@@ -115,7 +117,9 @@ def check(
     """
     from countae.prepare import prepare as run
 
-    row = Source(source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes)
+    row = Source(
+        source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes, donor_key
+    )
     _, triage = run(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
     table = Table("", "raw", "modelled", title=source)
     for key, value in triage["raw"].items():
@@ -173,6 +177,7 @@ def prepare(
     library_size_key: LibraryKey = "",
     protocol: Protocol = "auto",
     wanted_genes: Genes = "2000",
+    donor_key: DonorKey = "",
     *,
     simulate: dict,
     quality: dict,
@@ -186,7 +191,9 @@ def prepare(
     from countae.files import write_json, written_aside
     from countae.prepare import prepare as run
 
-    row = Source(source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes)
+    row = Source(
+        source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes, donor_key
+    )
     matrix, found = run(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
     for note in found["notes"]:
         log.print(f"note: {_escaped(note)}")
@@ -334,7 +341,10 @@ def verdict(
     )
     matrix = CountMatrix.load(folder / "counts.h5ad")
     name = folder.name if matrix.protocol == "masked" else folder.parent.name
-    found, table = decide(results, verdict, dataset=name, gene_table=describe_genes(matrix))
+    found, table = decide(
+        results, verdict, dataset=name, gene_table=describe_genes(matrix),
+        donors=None if matrix.donors is None else matrix.donors[matrix.part == "test"],
+    )  # fmt: skip
     found["protocol"] = matrix.protocol
     others = {other: read_json(results.verdict_of(other)) for other in names(protocols)}
     found["protocols"] = compared(found, others)
@@ -436,6 +446,7 @@ def run(
     library_size_key: LibraryKey = "",
     protocol: Protocol = "auto",
     genes: Genes = "2000",
+    donor_key: DonorKey = "",
     likelihoods: Annotated[str, typer.Option(help="Losses; empty for the default ones.")] = "",
     seeds: Annotated[str, typer.Option(help="Seeds; empty for the default ones.")] = "",
     cores: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = os.cpu_count() or 1,
@@ -446,7 +457,7 @@ def run(
     """
     from countae.launch import launch
 
-    row = Source(matrix, layer, label_key, batch_key, library_size_key, protocol, genes)
+    row = Source(matrix, layer, label_key, batch_key, library_size_key, protocol, genes, donor_key)
     chosen: dict[str, Any] = {}
     if likelihoods:
         losses = chosen["likelihoods"] = names(likelihoods)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -44,12 +45,15 @@ def difference(
     seed_difference: np.ndarray,
     delta: np.ndarray | float,
     level: float,
+    donors: np.ndarray | None = None,
 ) -> Difference:
-    r"""Mean difference with the error that comes from cells and from seeds.
+    r"""Mean difference with the error that comes from cells, or donors, and from seeds.
 
     .. math:: SE^2 = \operatorname{var}_i(D_i)/n + \operatorname{var}_s(D_s)/S
 
     with Satterthwaite's degrees of freedom, because three seeds know little of their own spread.
+    Cells of one donor are not independent: with G donors the first term becomes
+    :math:`\frac{G}{G-1} \sum_g (\sum_{i \in g} (D_i - \bar D))^2 / n^2` with G − 1 degrees.
 
     Parameters
     ----------
@@ -61,14 +65,17 @@ def difference(
         Half-width of the region of practical equivalence.
     level : float
         Two-sided error level of the interval.
+    donors : ndarray, (cell,), optional
+        Donor of each cell; with fewer than two donors errors are by cell.
 
     Returns
     -------
-    Difference. Reference: Satterthwaite 1946, doi:10.2307/3002019
+    Difference. References: Satterthwaite 1946, doi:10.2307/3002019; errors by cluster: Liang and
+    Zeger 1986, doi:10.1093/biomet/73.1.13
     """
-    n, seeds = len(cell_difference), len(seed_difference)
     value = cell_difference.mean(axis=0)
-    of_cells = cell_difference.var(axis=0, ddof=1) / n
+    of_cells, n = _error_of_cells(cell_difference, value, donors)
+    seeds = len(seed_difference)
     of_seeds = seed_difference.var(axis=0, ddof=1) / seeds if seeds > 1 else 0.0 * of_cells
     square = of_cells + of_seeds
     spread = of_cells**2 / (n - 1) + (of_seeds**2 / (seeds - 1) if seeds > 1 else 0.0)
@@ -82,7 +89,28 @@ def difference(
     return Difference(value, error, multiple * error, p_better, np.asarray(delta))
 
 
-def paired(a: np.ndarray, b: np.ndarray, *, delta: float, level: float) -> Difference:
+def _error_of_cells(
+    gap: np.ndarray, value: np.ndarray, donors: np.ndarray | None
+) -> tuple[np.ndarray, int]:
+    """Square of the mean's error, and the number of independent units: donors or cells."""
+    n = len(gap)
+    names, donor = np.unique(donors, return_inverse=True) if donors is not None else ([], None)
+    if donor is None or len(names) < 2:
+        return gap.var(axis=0, ddof=1) / n, n
+    total = np.zeros((len(names), *gap.shape[1:]))
+    np.add.at(total, donor, gap - value)
+    groups = len(names)
+    return groups / (groups - 1) * (total**2).sum(axis=0) / n**2, groups
+
+
+def paired(
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    delta: float,
+    level: float,
+    donors: np.ndarray | None = None,
+) -> Difference:
     """Difference of two losses from their scores, (seed, cell) each, lower is better."""
     gap = b - a
     return difference(
@@ -90,6 +118,7 @@ def paired(a: np.ndarray, b: np.ndarray, *, delta: float, level: float) -> Diffe
         seed_difference=gap.mean(axis=1),
         delta=delta,
         level=level,
+        donors=donors,
     )
 
 
@@ -111,14 +140,16 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def aa_error(scores: np.ndarray, *, delta: float, level: float) -> float:
+def aa_error(
+    scores: np.ndarray, *, delta: float, level: float, donors: np.ndarray | None = None
+) -> float:
     """Share of comparisons of a loss with itself in which the rule calls one half better.
 
     Parameters
     ----------
     scores : ndarray, (seed, cell)
         One loss; all pairs of disjoint halves of its seeds are tried, or 200 of them.
-    delta, level : float
+    delta, level, donors
         As in the real comparison.
 
     Returns
@@ -129,7 +160,8 @@ def aa_error(scores: np.ndarray, *, delta: float, level: float) -> float:
     wrong = 0
     for half, other in splits:
         a, b = scores[half], scores[other]
-        both = paired(a, b, delta=delta, level=level), paired(b, a, delta=delta, level=level)
+        rule: dict[str, Any] = {"delta": delta, "level": level, "donors": donors}
+        both = paired(a, b, **rule), paired(b, a, **rule)
         wrong += any(gap.p_better <= level / 2 for gap in both)
     return wrong / len(splits)
 

@@ -24,6 +24,7 @@ class Source:
     library_size_key: str = ""
     protocol: str = "auto"
     genes: str = "2000"
+    donor_key: str = ""
 
 
 def workflow_folder() -> Path:

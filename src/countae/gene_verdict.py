@@ -13,6 +13,8 @@ from countae.results import NULL, Results
 if TYPE_CHECKING:
     import pandas as pd
 
+GENE_BLOCK = 256
+
 
 def describe_genes(matrix: CountMatrix) -> pd.DataFrame:
     """Observed mean, variance, zero fraction and non-zeros of held-out counts, a row per gene."""
@@ -32,7 +34,10 @@ def describe_genes(matrix: CountMatrix) -> pd.DataFrame:
 
 
 def judge_genes(
-    results: Results, settings: dict[str, Any], gene_table: pd.DataFrame
+    results: Results,
+    settings: dict[str, Any],
+    gene_table: pd.DataFrame,
+    donors: np.ndarray | None = None,
 ) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """The comparison of losses gene by gene, the false discovery rate controlled over genes.
 
@@ -47,6 +52,8 @@ def judge_genes(
         The configuration's section ``verdict``.
     gene_table : DataFrame
         From :func:`describe_genes`.
+    donors : ndarray, (cell,), optional
+        Donor of each test cell.
 
     Returns
     -------
@@ -60,13 +67,14 @@ def judge_genes(
     names = results.likelihoods
     entries = [results.entries(name, "native") for name in names]
     per_cell, per_seed = (np.stack(part, axis=1) for part in zip(*entries, strict=True))
-    means = per_cell.mean(axis=0)
+    means = per_cell.mean(axis=0, dtype=np.float64)
     null = np.array([*results.gene_metric(NULL, "nb", "log_score").values()])
     best = means.argmin(axis=0)
     gain = np.abs(null - means.min(axis=0))
     delta = np.maximum(settings["equivalence"], settings["equivalence_share"] * gain)
     testable = genes["nonzeros"].to_numpy() >= settings["min_nonzeros_per_gene"]
-    gaps = _gaps(per_cell, per_seed, best, delta, settings["level"])
+    rule = {"level": settings["level"], "donors": donors}
+    gaps = _gaps(per_cell, per_seed, best, delta, rule)
     is_best = np.arange(len(names))[:, None] == best
     beaten = _significant(gaps.p_better, testable, settings["level"]) & ~is_best
     wins = (beaten | is_best).all(axis=0)
@@ -83,7 +91,7 @@ def judge_genes(
         genes[f"log_score_{name}"] = score
     pairs = []
     for k, better in enumerate(names):
-        over = _gaps(per_cell, per_seed, np.full_like(best, k), delta, settings["level"])
+        over = _gaps(per_cell, per_seed, np.full_like(best, k), delta, rule)
         number = _significant(over.p_better, testable, settings["level"]).sum(axis=1)
         pairs += [
             {"better": better, "worse": worse, "genes": int(n)}
@@ -98,19 +106,31 @@ def _gaps(
     per_seed: np.ndarray,
     reference: np.ndarray,
     delta: np.ndarray,
-    level: float,
+    rule: dict[str, Any],
 ) -> Difference:
     """Every loss against each gene's ``reference``, (loss, gene); above 0: that is better.
 
-    ``per_cell`` and ``per_seed`` are scores, (cell, loss, gene) and (seed, loss, gene).
+    ``per_cell`` and ``per_seed`` are scores, (cell, loss, gene) and (seed, loss, gene). Made in
+    blocks of genes, so that large data need no second copy.
     """
-    index = reference[None, None, :]
-    return difference(
-        cell_difference=per_cell - np.take_along_axis(per_cell, index, axis=1),
-        seed_difference=per_seed - np.take_along_axis(per_seed, index, axis=1),
-        delta=delta,
-        level=level,
+    parts = []
+    for start in range(0, len(reference), GENE_BLOCK):
+        genes = slice(start, start + GENE_BLOCK)
+        cells, seeds = (x[..., genes].astype(np.float64) for x in (per_cell, per_seed))
+        index = reference[None, None, genes]
+        parts.append(
+            difference(
+                cell_difference=cells - np.take_along_axis(cells, index, axis=1),
+                seed_difference=seeds - np.take_along_axis(seeds, index, axis=1),
+                delta=delta[genes],
+                **rule,
+            )
+        )
+    value, error, half_width, p_better = (
+        np.concatenate([getattr(part, name) for part in parts], axis=-1)
+        for name in ("value", "standard_error", "half_width", "p_better")
     )
+    return Difference(value, error, half_width, p_better, delta)
 
 
 def _significant(p: np.ndarray, testable: np.ndarray, level: float) -> np.ndarray:

@@ -48,6 +48,7 @@ def prepare(
         label_key=row.label_key,
         batch_key=row.batch_key,
         library_size_key=row.library_size_key,
+        donor_key=row.donor_key,
         simulate=lambda family: simulated(family, simulate),
     )
     quality = dict(quality)
@@ -55,11 +56,11 @@ def prepare(
     keep_cells, removed_cells = cells_to_keep(raw, **quality)
     cells = raw.subset(keep_cells, slice(None))
 
-    batch = (
-        cells.obs[row.batch_key].to_numpy(str) if row.batch_key else np.full(len(cells.obs), "")
-    )
+    strata = [cells.obs[key].to_numpy(str) for key in (row.batch_key, row.donor_key) if key]
     part = split.split_cells(
-        batch,
+        np.array(["\t".join(names) for names in zip(*strata, strict=True)])
+        if strata
+        else np.full(len(cells.obs), ""),
         test_fraction=held_out["test_fraction"],
         validation_fraction=held_out["validation_fraction"],
         seed=held_out["split_seed"],

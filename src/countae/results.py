@@ -48,13 +48,13 @@ class Results:
 
     def entries(self, likelihood: str, noise: str = "native") -> tuple[np.ndarray, np.ndarray]:
         """Log scores averaged over seeds, (cell, gene), and over cells, (seed, gene)."""
-        total, per_seed = np.zeros(1), []
+        total, per_seed = np.zeros(1, dtype=np.float32), []
         for seed in self.seeds if likelihood != NULL else [0]:
             with np.load(self.existing(likelihood, seed, "entries.npz")) as file:
-                score = file[noise].astype(np.float64)
+                score = file[noise]
             total = total + score
-            per_seed.append(score.mean(axis=0))
-        return total / len(per_seed), np.stack(per_seed)
+            per_seed.append(score.mean(axis=0, dtype=np.float64))
+        return total / np.float32(len(per_seed)), np.stack(per_seed)
 
     def gene_metric(self, likelihood: str, noise: str, metric: str) -> dict[str, float]:
         """A metric per gene name, averaged over seeds."""

@@ -85,7 +85,12 @@ class Verdict:
 
 
 def decide(
-    results: Results, settings: dict[str, Any], *, dataset: str, gene_table: pd.DataFrame
+    results: Results,
+    settings: dict[str, Any],
+    *,
+    dataset: str,
+    gene_table: pd.DataFrame,
+    donors: np.ndarray | None = None,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """The verdict of a data set, as it stands in verdict.json, and the table of genes.
 
@@ -97,6 +102,8 @@ def decide(
     dataset : str
     gene_table : DataFrame, one row per gene
         Observed mean, variance, zero fraction and number of non-zeros of the test cells.
+    donors : ndarray, (cell,), optional
+        Donor of each test cell; errors are then by donor.
 
     Returns
     -------
@@ -114,7 +121,7 @@ def decide(
     complexity = {name: of_name[0]["complexity"] for name, of_name in records.items()}
     axes: dict[str, dict[str, Any]] = {}
     for name, axis in AXES.items():
-        verdict = compare_on(axis, cells, null, control, complexity, settings)
+        verdict = compare_on(axis, cells, null, control, complexity, settings, donors)
         identifiable = None
         if name == "dispersion":
             errors = results.gene_metric(axes["mean"]["best"], "nb", "dispersion_standard_error")
@@ -126,8 +133,8 @@ def decide(
             verdict.outcome, verdict.winner = "abstain", None
         verdict.reason = axis_reason(verdict, blocked)
         axes[name] = asdict(verdict)
-    genes, gene_pairs = judge_genes(results, settings, gene_table)
-    inflation = zero_inflation(cells, axes["mean"], axes["overall"], settings)
+    genes, gene_pairs = judge_genes(results, settings, gene_table, donors)
+    inflation = zero_inflation(cells, axes["mean"], axes["overall"], settings, donors)
     classes = [*results.likelihoods, "tie", "undecided", "not_testable"]
     tally = {name: int((genes["class"] == name).sum()) for name in classes}
     outcome = {
@@ -142,10 +149,19 @@ def decide(
         "seeds": results.seeds,
         "control": {"likelihood": results.control, "seeds": results.control_seeds},
         "settings": settings,
+        "errors_by": _errors_by(donors),
         "n_test_cells": next(iter(null.values())).shape[1],
         "n_genes": len(genes),
     }
     return outcome, genes
+
+
+def _errors_by(donors: np.ndarray | None) -> str:
+    """What counts as one independent observation, in words."""
+    number = 0 if donors is None else len(np.unique(donors))
+    if number == 1:
+        return "cell (there is one donor only)"
+    return f"donor ({number})" if number else "cell"
 
 
 def compare_on(
@@ -155,6 +171,7 @@ def compare_on(
     control: dict[tuple, np.ndarray],
     complexity: dict[str, int],
     settings: dict[str, Any],
+    donors: np.ndarray | None = None,
 ) -> Verdict:
     """Verdict on one axis from scores per cell, before the reasons to abstain are looked at.
 
@@ -168,12 +185,13 @@ def compare_on(
         Rank of each loss in the order of simplicity.
     settings : dict
         The configuration's section ``verdict``.
+    donors : ndarray, (cell,), optional
 
     Returns
     -------
     Verdict
     """
-    level = settings["level"]
+    rule = {"level": settings["level"], "donors": donors}
     scores = {name: _on_axis(axis, columns) for name, columns in cells.items()}
     means = {name: float(score.mean()) for name, score in scores.items()}
     ranking = sorted(means, key=means.__getitem__)
@@ -181,7 +199,7 @@ def compare_on(
     # a mean has no noise of its own: the null's NB column stands for it
     null_score = null["nb", axis.metric] if axis.minus is None else None
     delta = _equivalence(axis, means[best], null_score, settings)
-    pairs = _pairs(ranking, scores, delta=delta, level=level)
+    pairs = _pairs(ranking, scores, rule | {"delta": delta})
     of_best = {pair["worse"]: pair for pair in pairs if pair["better"] == best}
     standing = [pair for pair in of_best.values() if pair["decision"] != "better"]
     contenders = [best, *(pair["worse"] for pair in standing)]
@@ -195,8 +213,8 @@ def compare_on(
     if not standing:
         outcome = "winner"
     if null_score is not None:
-        gain = paired(scores[best], null_score, delta=0.0, level=level)
-        outcome = outcome if gain.p_better <= level / 2 else "abstain"
+        gain = paired(scores[best], null_score, delta=0.0, **rule)
+        outcome = outcome if gain.p_better <= settings["level"] / 2 else "abstain"
     repeats = _on_axis(axis, control)
     enough = len(repeats) > len(scores[best])
     return Verdict(
@@ -206,7 +224,7 @@ def compare_on(
         against=against,
         difference=of_best[against]["difference"],
         interval=of_best[against]["interval"],
-        confidence=_confidence(level),
+        confidence=_confidence(settings["level"]),
         delta=delta,
         unit=axis.unit,
         question=axis.question,
@@ -214,7 +232,7 @@ def compare_on(
         recommended=min([best, *near], key=lambda name: (complexity[name], means[name])),
         scores=means,
         null=None if null_score is None else float(null_score.mean()),
-        aa_error=aa_error(repeats, delta=delta, level=level) if enough else None,
+        aa_error=aa_error(repeats, delta=delta, **rule) if enough else None,
         pairs=pairs,
     )
 
@@ -237,11 +255,11 @@ def _confidence(level: float) -> str:
 
 
 def _pairs(
-    ranking: list[str], scores: dict[str, np.ndarray], *, delta: float, level: float
+    ranking: list[str], scores: dict[str, np.ndarray], rule: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Every pair of losses, the one with the better score first, with Holm's correction."""
     names = list(combinations(ranking, 2))
-    gaps = [paired(scores[a], scores[b], delta=delta, level=level) for a, b in names]
+    gaps = [paired(scores[a], scores[b], **rule) for a, b in names]
     adjusted = holm(np.array([float(gap.p_better) for gap in gaps]))
     pairs = []
     for (a, b), gap, p in zip(names, gaps, adjusted, strict=True):
@@ -254,7 +272,7 @@ def _pairs(
                 "standard_error": float(gap.standard_error),
                 "interval": gap.interval,
                 "p_holm": float(p),
-                "decision": "better" if p <= level / 2 else decision,
+                "decision": "better" if p <= rule["level"] / 2 else decision,
             }
         )
     return pairs
@@ -314,6 +332,7 @@ def zero_inflation(
     mean: dict[str, Any],
     overall: dict[str, Any],
     settings: dict[str, Any],
+    donors: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Whether zeros beyond the NB's may be asserted; all three conditions must hold.
 
@@ -324,7 +343,7 @@ def zero_inflation(
     columns = cells[network]
     gap = paired(
         columns[INFLATED, "log_score"], columns[PLAIN, "log_score"], delta=delta,
-        level=settings["level"],
+        level=settings["level"], donors=donors,
     )  # fmt: skip
     conditions = {
         "same_means": {

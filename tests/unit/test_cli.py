@@ -78,7 +78,7 @@ def test_the_row_of_a_data_set_reaches_the_triage(counts, folder):
     row = json.loads((folder / "triage.json").read_text())["row"]
     assert row == {
         "source": "simulate:nb", "layer": "", "label_key": "", "batch_key": "",
-        "library_size_key": "", "protocol": "auto", "genes": "all",
+        "library_size_key": "", "protocol": "auto", "genes": "all", "donor_key": "",
     }  # fmt: skip
 
 

@@ -230,3 +230,46 @@ def test_aa_error_is_quick_for_many_seeds():
         "aa_error(np.random.default_rng(0).normal(size=(20, 9)), delta=0.0, level=0.05)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=15)
+
+
+def test_errors_by_donor_agree_with_statsmodels():
+    """Oracle: statsmodels' cluster-robust error of an intercept, whose small-sample factor is
+    G/(G−1) · (n−1)/(n−k) with k = 1; seeds are left out by making them agree.
+    """
+    import statsmodels.api as sm
+
+    rng = np.random.default_rng(3)
+    donors = np.repeat(np.arange(7), [30, 5, 12, 40, 8, 22, 9])
+    gap = 0.05 + rng.normal(0, 0.2, 7)[donors] + rng.normal(0, 0.5, len(donors))
+    found = difference(
+        cell_difference=gap, seed_difference=np.full(3, gap.mean()), delta=0.0, level=0.05,
+        donors=donors,
+    )  # fmt: skip
+    fit = sm.OLS(gap, np.ones((len(gap), 1))).fit(
+        cov_type="cluster", cov_kwds={"groups": donors, "use_t": True}
+    )
+    np.testing.assert_allclose(found.standard_error, fit.bse[0], rtol=1e-10)
+    low, high = fit.conf_int()[0]
+    np.testing.assert_allclose(found.interval, (low, high), rtol=1e-9)
+
+
+def test_one_donor_says_nothing_of_donors():
+    """With a single donor errors are by cell."""
+    gap = np.random.default_rng(4).normal(size=50)
+    given = {"cell_difference": gap, "seed_difference": np.zeros(2), "delta": 0.0, "level": 0.05}
+    alone = difference(**given, donors=np.zeros(50))
+    np.testing.assert_array_equal(alone.standard_error, difference(**given).standard_error)
+
+
+def test_donors_that_differ_widen_the_error_per_gene():
+    """Recovery: cells of four donors that share a donor's shift; the naive error is too small."""
+    rng = np.random.default_rng(5)
+    donors = np.repeat(np.arange(4), 50)
+    gap = rng.normal(0, 1, (4, 3))[donors] + rng.normal(0, 0.1, (200, 3))
+    given = {"cell_difference": gap, "seed_difference": np.zeros((2, 3)), "delta": 0.0}
+    naive = difference(**given, level=0.05).standard_error
+    honest = difference(**given, level=0.05, donors=donors).standard_error
+    np.testing.assert_allclose(
+        honest, gap.reshape(4, 50, 3).mean(axis=1).std(axis=0, ddof=1) / 2, rtol=1e-9
+    )
+    assert (honest > 3 * naive).all()

@@ -107,6 +107,12 @@ class CountMatrix:
         key = self.info.get("label_key")
         return self.obs[key].to_numpy(str) if key else None
 
+    @property
+    def donors(self) -> np.ndarray | None:
+        """Donor of each cell, (cell,), where a column with donors was named."""
+        key = self.info.get("donor_key")
+        return self.obs[key].to_numpy(str) if key else None
+
     def subset(self, cells: np.ndarray | slice, genes: np.ndarray | slice) -> CountMatrix:
         """The same data with some cells and genes only."""
         return CountMatrix(self.adata[cells, genes].copy(), self.source)

@@ -33,6 +33,7 @@ def read_counts(
     label_key: str = "",
     batch_key: str = "",
     library_size_key: str = "",
+    donor_key: str = "",
     simulate: Callable[[str], AnnData] | None = None,
 ) -> CountMatrix:
     """Checked raw counts from ``source``.
@@ -43,7 +44,7 @@ def read_counts(
         A path to an .h5ad file, ``builtin:NAME``, or ``simulate:FAMILY``.
     layer : str
         Empty for ``X``, ``raw.X``, or the name of a layer.
-    label_key, batch_key, library_size_key : str
+    label_key, batch_key, library_size_key, donor_key : str
         Columns of obs; empty for none. Without a library size it is the cell's total count.
     simulate : callable
         Makes the AnnData for a simulator's name (the caller knows size and seed).
@@ -78,7 +79,10 @@ def read_counts(
     )  # fmt: skip
     check_names(cell_id, source=source, what="cell")
     check_names(gene_id, source=source, what="gene")
-    keys = {"label_key": label_key, "batch_key": batch_key, "library_size_key": library_size_key}
+    keys = {
+        "label_key": label_key, "batch_key": batch_key, "library_size_key": library_size_key,
+        "donor_key": donor_key,
+    }  # fmt: skip
     for setting, key in keys.items():
         if key:
             check_key(adata.obs, key, source=source, setting=setting)
