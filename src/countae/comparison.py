@@ -94,12 +94,12 @@ def _error_of_cells(
 ) -> tuple[np.ndarray, int]:
     """Square of the mean's error, and the number of independent units: donors or cells."""
     n = len(gap)
-    names, donor = np.unique(donors, return_inverse=True) if donors is not None else ([], None)
-    if donor is None or len(names) < 2:
+    if donors is None or len(np.unique(donors)) < 2:
         return gap.var(axis=0, ddof=1) / n, n
-    total = np.zeros((len(names), *gap.shape[1:]))
-    np.add.at(total, donor, gap - value)
+    names, donor = np.unique(donors, return_inverse=True)
     groups = len(names)
+    total = np.zeros((groups, *gap.shape[1:]))
+    np.add.at(total, donor, gap - value)
     return groups / (groups - 1) * (total**2).sum(axis=0) / n**2, groups
 
 
