@@ -11,12 +11,14 @@ import numpy as np
 from countae.registry import Registry
 from countae.simulate._design import Design, random_design
 from countae.simulate._drawn import Drawn, as_anndata
+from countae.simulate._marginals import marginals
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 __all__ = [
-    "Design", "Drawn", "Simulator", "check", "from_design", "get", "has_oracle", "names", "random_design", "simulator",
+    "Design", "Drawn", "Simulator", "check", "from_design", "get", "has_oracle", "marginals",
+    "names", "random_design", "simulator",
 ]  # fmt: skip
 
 registry = Registry(__name__, "simulator")
