@@ -326,6 +326,8 @@ def test_truth_is_believed_only_of_our_own_simulators(adata, tmp_path):
     adata.uns["truth"] = "a user's own note"
     adata.layers["true_mean"] = adata.X.copy()
     assert "truth" not in read_counts(written(adata, tmp_path)).adata.uns
+    adata.uns["truth"] = {"likelihood": "nb", "layers": ["true_mean", "extra_zero"]}
+    assert "truth" not in read_counts(written(adata, tmp_path)).adata.uns
 
 
 def test_an_output_of_ours_can_be_read_again(adata, tmp_path):

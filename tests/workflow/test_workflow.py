@@ -68,6 +68,11 @@ def test_both_entry_points_plan_the_same_jobs(tmp_path, snakefile):
     }
 
 
+def test_a_family_that_is_no_likelihood_has_no_oracle(tmp_path):
+    rows = ROW.replace("simulate:nb", "simulate:heavy_tailed")
+    assert planned(snakemake(configured(tmp_path, rows=rows), "--dry-run"))["score_baseline"] == 1
+
+
 def test_the_shipped_configuration_is_planned(tmp_path):
     shutil.copytree(ROOT / "config", tmp_path / "config")
     jobs = planned(snakemake(tmp_path, "--dry-run"))

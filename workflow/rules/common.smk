@@ -3,6 +3,7 @@ import shlex
 
 import countae
 from countae import config as contract
+from countae import simulate
 from countae.errors import CountaeError
 from countae.fingerprint import fingerprint
 
@@ -48,13 +49,12 @@ def is_primary(dataset):
 
 
 def baselines_of(dataset):
-    """Baselines of a data set; simulated ones have an oracle, and the null is always there."""
+    """Baselines of a data set: the null, those asked for, the oracle where the truth is one."""
     if not is_primary(dataset):
         return ["gene_mean"]
-    simulated = (
-        ["oracle"] if DATASETS[dataset]["source"].startswith("simulate:") else []
-    )
-    return list(dict.fromkeys(["gene_mean", *SETTINGS["baselines"], *simulated]))
+    kind, _, family = DATASETS[dataset]["source"].partition(":")
+    truth = ["oracle"] if kind == "simulate" and simulate.has_oracle(family) else []
+    return list(dict.fromkeys(["gene_mean", *SETTINGS["baselines"], *truth]))
 
 
 def control_seeds_of(dataset):

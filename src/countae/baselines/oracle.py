@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
+from scipy import special
+from torch import Tensor
 
 from countae import likelihoods
 from countae.baselines import baseline
 from countae.counts import CountMatrix
+from countae.errors import ScoreError
 from countae.predict import Prediction
+
+# how a head's value follows from the truth that a simulator writes
+OF_HEAD = {
+    "log_inverse_dispersion": ("inverse_dispersion", np.log),
+    "zero_logit": ("zero_probability", special.logit),
+}
 
 
 @baseline("oracle")
 class Oracle:
-    """True mean and true noise of simulated data."""
+    """True mean and true noise of simulated data, where their family is a likelihood."""
 
     title = "Oracle (simulated truth)"
     native = True
@@ -25,16 +32,40 @@ class Oracle:
         return np.asarray(matrix.adata.layers["true_mean"][cells], dtype=np.float64)
 
     def prediction(self, matrix: CountMatrix, cells: np.ndarray) -> Prediction:
-        """The generating distribution of every entry."""
+        """The generating distribution of every entry.
+
+        Raises
+        ------
+        ScoreError
+            When the family that made the counts is no registered likelihood.
+        """
         truth = matrix.adata.uns["truth"]
-        likelihood, var = likelihoods.get(truth["likelihood"])(), matrix.adata.var
-        as_head: dict[str, tuple[str, Callable]] = {
-            "log_inverse_dispersion": ("true_inverse_dispersion", np.log),
-            "zero_logit": ("true_zero_probability", lambda p: np.log(p) - np.log1p(-p)),
-        }
-        heads = {}
-        for name in likelihood.noise_heads:
-            column, transform = as_head[name]
-            heads[name] = torch.as_tensor(transform(var[column].to_numpy(np.float64)))
+        if not truth["likelihood"]:
+            raise ScoreError(
+                f"{matrix.source}: the oracle needs counts that follow a likelihood, but "
+                f"those of {truth['family']!r} follow none. Fix: remove `oracle` from "
+                "`baselines`; simulated data that have an oracle get it by themselves."
+            )
+        likelihood = likelihoods.get(truth["likelihood"])()
+        if likelihood.noise_heads is None:
+            known = {"size_factor": torch.as_tensor(matrix.size_factor[cells, None])}
+            rest = (name for name in likelihood.parameters if name not in known)
+            known |= {name: torch.as_tensor(_true(name, matrix, cells)) for name in rest}
+            return Prediction.of(likelihood, known)
         mean = torch.as_tensor(self.mean(matrix, cells))
+        heads = {name: _head(name, matrix, cells) for name in likelihood.noise_heads}
         return Prediction.of(likelihood, likelihood.from_mean(mean, **heads))
+
+
+def _head(name: str, matrix: CountMatrix, cells: np.ndarray) -> Tensor:
+    """Value of a noise head from the true parameter behind it."""
+    parameter, transform = OF_HEAD[name]
+    return torch.as_tensor(transform(_true(parameter, matrix, cells)))
+
+
+def _true(parameter: str, matrix: CountMatrix, cells: np.ndarray) -> np.ndarray:
+    """A true parameter, (cell, gene) where it differs between entries, else (gene,)."""
+    name = f"true_{parameter}"
+    if name in matrix.adata.layers:
+        return np.asarray(matrix.adata.layers[name][cells], dtype=np.float64)
+    return matrix.adata.var[name].to_numpy(np.float64)

@@ -25,7 +25,7 @@ class CountMatrix:
     each cell's total over *all* genes of the experiment; after :func:`countae.prepare.prepare`,
     ``obs["split"]`` and ``layers["fold"]`` say what is held out, and ``uns["countae"]`` holds the
     keys, the reference library size and the seeds. Simulated data carry their truth in
-    ``layers["true_mean"]`` and ``var["true_…"]``.
+    ``layers["true_mean"]``, ``var["true_…"]`` and ``uns["truth"]``, which names further layers.
     """
 
     adata: AnnData

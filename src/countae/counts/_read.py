@@ -97,15 +97,19 @@ def read_counts(
     info = {"source": source, "rounded": rounded} | {k: _renamed(v) for k, v in keys.items()}
     made = anndata.AnnData(counts, obs=obs, var=var, uns={"countae": info})
     if is_simulated(adata):
-        made.layers["true_mean"] = adata.layers["true_mean"]
         made.uns["truth"] = adata.uns["truth"]
+        for name in adata.uns["truth"]["layers"]:
+            made.layers[name] = adata.layers[name]
     return CountMatrix(made, source)
 
 
 def is_simulated(adata: AnnData) -> bool:
     """Whether a file carries the truth that countae's simulators write."""
     truth = adata.uns.get("truth")
-    return isinstance(truth, dict) and "likelihood" in truth and "true_mean" in adata.layers
+    if not isinstance(truth, dict) or "likelihood" not in truth:
+        return False
+    layers = set(truth.get("layers", ()))
+    return "true_mean" in layers and layers <= set(adata.layers)
 
 
 def read_h5ad(path: str | Path) -> AnnData:

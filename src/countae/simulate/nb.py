@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from countae.simulate import register
-from countae.simulate._means import as_anndata, design, inverse_dispersions
-
-if TYPE_CHECKING:
-    from anndata import AnnData
+from countae.simulate import simulator
+from countae.simulate._design import Design
+from countae.simulate._drawn import Drawn, negative_binomial
 
 
-@register("nb")
-def simulate_nb(*, cells: int, genes: int, types: int, depth: float, seed: int) -> AnnData:
-    """Counts NB(μ, θ) with one inverse dispersion per gene; see ``design`` for the means."""
-    rng = np.random.default_rng(seed)
-    plan = design(cells=cells, genes=genes, types=types, depth=depth, rng=rng)
-    theta = inverse_dispersions(genes, rng)
-    counts = rng.poisson(rng.gamma(np.broadcast_to(theta, plan.mean.shape), plan.mean / theta))
-    return as_anndata(
-        counts=counts, plan=plan, likelihood="nb", parameters={"inverse_dispersion": theta}
-    )
+@simulator(likelihood="nb")
+def nb(plan: Design, rng: np.random.Generator) -> Drawn:
+    r"""Counts NB(μ, θ) with one inverse dispersion θ per gene; variance μ + μ²/θ.
+
+    A Poisson count whose rate is gamma with shape θ and mean μ.
+    Reference: Grün et al. 2014, doi:10.1038/nmeth.2930.
+    """
+    theta = plan.inverse_dispersions(rng)
+    counts = negative_binomial(plan.mean, theta, rng)
+    return Drawn(counts, plan.mean, {"inverse_dispersion": theta})

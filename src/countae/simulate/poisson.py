@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from countae.simulate import register
-from countae.simulate._means import as_anndata, design
-
-if TYPE_CHECKING:
-    from anndata import AnnData
+from countae.simulate import simulator
+from countae.simulate._design import Design
+from countae.simulate._drawn import Drawn
 
 
-@register("poisson")
-def simulate_poisson(*, cells: int, genes: int, types: int, depth: float, seed: int) -> AnnData:
-    """Counts Poisson(μ); see ``design`` for the means."""
-    rng = np.random.default_rng(seed)
-    plan = design(cells=cells, genes=genes, types=types, depth=depth, rng=rng)
-    return as_anndata(
-        counts=rng.poisson(plan.mean), plan=plan, likelihood="poisson", parameters={}
-    )
+@simulator(likelihood="poisson")
+def poisson(plan: Design, rng: np.random.Generator) -> Drawn:
+    r"""Counts Poisson(μ): no noise beyond that of counting.
+
+    .. math:: P(x) = μ^x e^{-μ} / x!
+
+    Reference: Grün et al. 2014, doi:10.1038/nmeth.2930 (sampling noise of molecules).
+    """
+    return Drawn(rng.poisson(plan.mean), plan.mean)

@@ -1,33 +1,31 @@
-"""Negative binomial counts with extra zeros."""
+"""Negative binomial counts with extra zeros, as likely in every cell."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from countae.simulate import register
-from countae.simulate._means import as_anndata, design, inverse_dispersions
-
-if TYPE_CHECKING:
-    from anndata import AnnData
+from countae.simulate import simulator
+from countae.simulate._design import Design
+from countae.simulate._drawn import Drawn, negative_binomial
 
 
-@register("zinb")
-def simulate_zinb(*, cells: int, genes: int, types: int, depth: float, seed: int) -> AnnData:
-    """Counts ZINB(μ, θ, π) with one π per gene, Beta(2, 3): 0.4 on average.
+@simulator(likelihood="zinb")
+def zinb(plan: Design, rng: np.random.Generator) -> Drawn:
+    r"""Counts ZINB(μ, θ, π) with extra zeros of one probability π per gene.
 
-    ``true_mean`` is (1−π)μ, so that the expected depth is the same as in the other families.
+    .. math:: x = 0 \text{ with probability } π, \text{ else } x \sim NB(μ / (1-π), θ)
+
+    The NB's mean is raised so that the expected count stays the design's μ: depth is the same as
+    in the other families. The mask ``extra_zero`` marks every entry that the first case hit, also
+    where the NB would have been zero itself.
+    Reference: Risso et al. 2018, doi:10.1038/s41467-017-02554-5.
     """
-    rng = np.random.default_rng(seed)
-    plan = design(cells=cells, genes=genes, types=types, depth=depth, rng=rng)
-    theta, zero = inverse_dispersions(genes, rng), rng.beta(2, 3, genes)
-    component = plan.mean / (1 - zero)
-    counts = rng.poisson(rng.gamma(np.broadcast_to(theta, component.shape), component / theta))
-    counts[rng.random(counts.shape) < zero] = 0
-    return as_anndata(
-        counts=counts,
-        plan=plan,
-        likelihood="zinb",
-        parameters={"inverse_dispersion": theta, "zero_probability": zero},
+    theta, zero = plan.inverse_dispersions(rng), plan.zero_probabilities(rng)
+    counts = negative_binomial(plan.mean / (1 - zero), theta, rng)
+    extra = rng.random(counts.shape) < zero
+    return Drawn(
+        np.where(extra, 0, counts),
+        plan.mean,
+        {"inverse_dispersion": theta, "zero_probability": zero},
+        {"extra_zero": extra},
     )
