@@ -343,7 +343,7 @@ def verdict(
     name = folder.name if matrix.protocol == "masked" else folder.parent.name
     found, table = decide(
         results, verdict, dataset=name, gene_table=describe_genes(matrix),
-        donors=None if matrix.donors is None else matrix.donors[matrix.part == "test"],
+        donors=matrix.test_donors,
     )  # fmt: skip
     found["protocol"] = matrix.protocol
     others = {other: read_json(results.verdict_of(other)) for other in names(protocols)}

@@ -74,7 +74,7 @@ def prepare(
         gene_selection=genes["gene_selection"],
     )
     matrix = cells.subset(slice(None), keep_genes)
-    _mark(matrix, part, held_out)
+    mark(matrix, part, held_out)
     triage = {
         "source": row.source,
         "row": asdict(row),
@@ -95,7 +95,7 @@ def prepare(
     return matrix, triage
 
 
-def _mark(matrix: CountMatrix, part: np.ndarray, held_out: dict[str, Any]) -> None:
+def mark(matrix: CountMatrix, part: np.ndarray, held_out: dict[str, Any]) -> None:
     """Enter split, folds, reference size and gene shares into a matrix."""
     train = part == "train"
     matrix.info.update(

@@ -56,14 +56,16 @@ class Results:
             per_seed.append(score.mean(axis=0, dtype=np.float64))
         return total / np.float32(len(per_seed)), np.stack(per_seed)
 
-    def gene_metric(self, likelihood: str, noise: str, metric: str) -> dict[str, float]:
+    def gene_metric(
+        self, likelihood: str, noise: str, metric: str, *, seeds: list[int] | None = None
+    ) -> dict[str, float]:
         """A metric per gene name, averaged over seeds."""
         import pandas as pd
 
         columns = ["noise", "metric", "level", "id", "value"]
         tables = [
             pd.read_parquet(self.existing(likelihood, seed, "scores.parquet"), columns=columns)
-            for seed in (self.seeds if likelihood != NULL else [0])
+            for seed in ([0] if likelihood == NULL else seeds or self.seeds)
         ]
         table = pd.concat(tables).query(
             "level == 'gene' and noise == @noise and metric == @metric"

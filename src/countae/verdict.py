@@ -12,12 +12,12 @@ from countae.comparison import aa_error, holm, paired
 from countae.gene_verdict import judge_genes
 from countae.metrics.dispersion_standard_error import IDENTIFIABLE
 from countae.results import NULL, Results
-from countae.wording import axis_reason, sentence, short, zero_inflation_reason
+from countae.wording import axis_reason, confidence, sentence, short
+from countae.zero_inflation import zero_inflation
 
 if TYPE_CHECKING:
     import pandas as pd
 
-INFLATED, PLAIN = "zinb", "nb"  # noise families whose difference is zero inflation
 FEWEST_SEEDS = 3
 WORST_AA_ERROR = 0.10
 LEAST_IDENTIFIABLE = 0.05  # share of genes whose inverse dispersion can be known
@@ -91,6 +91,7 @@ def decide(
     dataset: str,
     gene_table: pd.DataFrame,
     donors: np.ndarray | None = None,
+    bootstrap: list[dict[str, Any]] | None = None,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """The verdict of a data set, as it stands in verdict.json, and the table of genes.
 
@@ -104,6 +105,8 @@ def decide(
         Observed mean, variance, zero fraction and number of non-zeros of the test cells.
     donors : ndarray, (cell,), optional
         Donor of each test cell; errors are then by donor.
+    bootstrap : list of dict, optional
+        Replicates simulated from the fitted NB (see :mod:`countae.zero_inflation`).
 
     Returns
     -------
@@ -134,7 +137,9 @@ def decide(
         verdict.reason = axis_reason(verdict, blocked)
         axes[name] = asdict(verdict)
     genes, gene_pairs = judge_genes(results, settings, gene_table, donors)
-    inflation = zero_inflation(cells, axes["mean"], axes["overall"], settings, donors)
+    inflation = zero_inflation(
+        results, cells, axes["mean"], axes["overall"], settings, donors=donors, bootstrap=bootstrap
+    )
     classes = [*results.likelihoods, "tie", "undecided", "not_testable"]
     tally = {name: int((genes["class"] == name).sum()) for name in classes}
     outcome = {
@@ -224,7 +229,7 @@ def compare_on(
         against=against,
         difference=of_best[against]["difference"],
         interval=of_best[against]["interval"],
-        confidence=_confidence(settings["level"]),
+        confidence=confidence(settings["level"]),
         delta=delta,
         unit=axis.unit,
         question=axis.question,
@@ -247,11 +252,6 @@ def _equivalence(
     if null is None:
         return smallest
     return max(smallest, settings["equivalence_share"] * abs(float(null.mean()) - best))
-
-
-def _confidence(level: float) -> str:
-    """Level of an interval in words."""
-    return f"{100 * (1 - level):g} %"
 
 
 def _pairs(
@@ -325,43 +325,3 @@ def _reasons_to_abstain(
             "deeper sequencing or more cells are needed"
         )
     return reasons
-
-
-def zero_inflation(
-    cells: dict[str, dict[tuple, np.ndarray]],
-    mean: dict[str, Any],
-    overall: dict[str, Any],
-    settings: dict[str, Any],
-    donors: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """Whether zeros beyond the NB's may be asserted; all three conditions must hold.
-
-    The first compares ZINB with NB noise around the same means, those of the network with the
-    best ones. The two that need a parametric bootstrap are reported as not run.
-    """
-    network, delta = mean["best"], mean["delta"]
-    columns = cells[network]
-    gap = paired(
-        columns[INFLATED, "log_score"], columns[PLAIN, "log_score"], delta=delta,
-        level=settings["level"], donors=donors,
-    )  # fmt: skip
-    conditions = {
-        "same_means": {
-            "met": bool(gap.p_better <= settings["level"] / 2),
-            "network": network,
-            "difference": float(gap.value),
-            "interval": gap.interval,
-            "confidence": _confidence(settings["level"]),
-            "delta": delta,
-        },
-        "significant_genes_exceed_bootstrap": {"met": None, "reason": "not run"},
-        "network_gap_exceeds_bootstrap": {"met": None, "reason": "not run"},
-    }
-    asserted = all(condition["met"] is True for condition in conditions.values())
-    return {
-        "asserted": asserted,
-        "reason": zero_inflation_reason(
-            asserted, conditions, inflated_wins=overall["winner"] == INFLATED
-        ),
-        "conditions": conditions,
-    }

@@ -14,6 +14,11 @@ def short(name: str) -> str:
     return " ".join([first.upper() if len(first) <= 4 else first.capitalize(), *rest])
 
 
+def confidence(level: float) -> str:
+    """Level of an interval in words."""
+    return f"{100 * (1 - level):g} %"
+
+
 def listed(names: list[str]) -> str:
     """Names joined with commas and "and"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

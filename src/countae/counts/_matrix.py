@@ -113,6 +113,11 @@ class CountMatrix:
         key = self.info.get("donor_key")
         return self.obs[key].to_numpy(str) if key else None
 
+    @property
+    def test_donors(self) -> np.ndarray | None:
+        """Donor of each test cell, (cell,), or None."""
+        return None if self.donors is None else self.donors[self.part == "test"]
+
     def subset(self, cells: np.ndarray | slice, genes: np.ndarray | slice) -> CountMatrix:
         """The same data with some cells and genes only."""
         return CountMatrix(self.adata[cells, genes].copy(), self.source)

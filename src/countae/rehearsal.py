@@ -1,0 +1,182 @@
+"""Rehearsal: the whole comparison on data simulated from a user's own fit, where truth is known."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from countae import simulate
+from countae.counts import CountMatrix
+from countae.fit import FitRecord, fit
+from countae.gene_verdict import describe_genes
+from countae.model import CountAutoencoder
+from countae.noise import adjusted_mean, fit_noise
+from countae.predict import predict_hidden
+from countae.prepare import mark
+from countae.protocols.masked import Masked
+from countae.results import NULL, Results
+from countae.score import noise_cells, score_baseline, score_network
+from countae.verdict import decide
+
+FEWEST_CELLS = 3  # training cells in which a simulated gene must be seen
+METRICS = ["log_score", "zero_inflation_test"]
+
+
+def fitted_design(
+    network: CountAutoencoder, matrix: CountMatrix, *, device: str = "auto"
+) -> simulate.Design:
+    """Means and dispersions of a user's own counts, to draw counts of any family around.
+
+    Means are those that the network predicts of every count while it is hidden, scaled per gene
+    to the counts; inverse dispersions are fitted around them, so that what the means miss is in
+    the noise and the margins of simulated counts resemble the observed ones.
+
+    Parameters
+    ----------
+    network : CountAutoencoder
+    matrix : CountMatrix
+        From ``countae prepare``.
+    device : str
+
+    Returns
+    -------
+    Design
+    """
+    hold_out, fitted, everything = Masked(matrix), noise_cells(matrix), np.arange(len(matrix.obs))
+    noise = fit_noise(
+        "nb",
+        counts=matrix.counts[fitted].toarray().astype(np.float64),
+        mean=predict_hidden(network, matrix, fitted, device=device).mean,
+        size_factor=hold_out.size_factor(fitted),
+    )
+    mean = adjusted_mean(
+        predict_hidden(network, matrix, everything, device=device).mean,
+        hold_out.size_factor(everything),
+        noise.gene_mean,
+        noise.scale,
+    )
+    return simulate.Design(
+        mean.numpy(),
+        label=matrix.labels,
+        inverse_dispersion=noise.raw["log_inverse_dispersion"].exp().numpy(),
+    )
+
+
+def simulated_like(
+    matrix: CountMatrix, plan: simulate.Design, family: str, *, seed: int
+) -> CountMatrix:
+    """Counts of one family around a design, with the cells, split and keys of ``matrix``.
+
+    Counts of genes that are not modelled stay in the library sizes as they are. Genes that hardly
+    any training cell shows are left out, as ``countae prepare`` does.
+    """
+    import anndata
+
+    drawn = simulate.from_design(family, plan, seed=seed)
+    drawn.obs_names, drawn.var_names = matrix.cell_id, matrix.gene_id
+    train = matrix.part == "train"
+    seen = drawn.X[train].getnnz(axis=0) >= FEWEST_CELLS
+    drawn = drawn[:, seen]
+    rest = matrix.library_size - matrix.counts.sum(axis=1).A1
+    obs = matrix.obs.drop(columns=["size_factor", "split"])
+    # a cell that lost all its counts still has a library of one
+    obs["library_size"] = np.maximum(rest + drawn.X.sum(axis=1).A1, 1.0)
+    made = anndata.AnnData(
+        drawn.X.astype(np.int32), obs=obs, var=drawn.var, layers=dict(drawn.layers),
+        uns={"truth": drawn.uns["truth"], "countae": dict(matrix.info)},
+    )  # fmt: skip
+    found = CountMatrix(made, f"simulated like {matrix.source}: {family} {seed}")
+    split_seed = int(matrix.info["split_seed"]) + 1 + seed
+    mark(found, matrix.part, {"folds": matrix.n_folds, "split_seed": split_seed})
+    return found
+
+
+def compare(
+    matrix: CountMatrix,
+    *,
+    likelihoods: list[str],
+    seeds: list[int],
+    settings: dict[str, Any],
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Verdict of a prepared matrix, every step in this process; nothing is left on disk.
+
+    Parameters
+    ----------
+    matrix : CountMatrix
+    likelihoods : list of str
+    seeds : list of int
+        No A/A arm is run: it is a property of the rule that the user's own data have measured.
+    settings : dict
+        The validated configuration.
+    device : str
+
+    Returns
+    -------
+    dict
+        Content of verdict.json.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        _save(score_baseline(NULL, matrix, wanted=METRICS), folder / NULL / "seed0")
+        for name in likelihoods:
+            for seed in seeds:
+                network, record = fit(
+                    matrix, name, seed=seed, network=settings["network"],
+                    training=settings["training"], device=device,
+                )  # fmt: skip
+                scores = score_network(network, matrix, wanted=METRICS, device=device)
+                _save(scores, folder / name / f"seed{seed}", record)
+        results = Results(folder, likelihoods, seeds, likelihoods[0], [])
+        found, _ = decide(
+            results, settings["verdict"], dataset=matrix.source,
+            gene_table=describe_genes(matrix), donors=matrix.test_donors,
+        )  # fmt: skip
+    return found
+
+
+def rehearse(
+    matrix: CountMatrix,
+    plan: simulate.Design,
+    family: str,
+    *,
+    replicate: int,
+    likelihoods: list[str],
+    seeds: list[int],
+    settings: dict[str, Any],
+    device: str = "auto",
+) -> dict[str, Any]:
+    """One rehearsal: counts of ``family`` drawn around ``plan``, compared like the user's own.
+
+    Returns
+    -------
+    dict
+        ``family``, ``replicate``, ``outcome``, ``best``, ``contenders``, ``recommended``,
+        ``scores``, ``null``, ``same_means`` (first condition of zero inflation), its ``observed``
+        statistics, and ``marginals``: whether the counts resemble the user's.
+    """
+    made = simulated_like(matrix, plan, family, seed=replicate)
+    found = compare(made, likelihoods=likelihoods, seeds=seeds, settings=settings, device=device)
+    overall, inflation = found["axes"]["overall"], found["zero_inflation"]
+    same_genes = np.isin(matrix.gene_id, made.gene_id)
+    kept = ("outcome", "best", "contenders", "recommended", "scores", "null")
+    return (
+        {"family": family, "replicate": replicate}
+        | {key: overall[key] for key in kept}
+        | {
+            "same_means": inflation["conditions"]["same_means"],
+            "observed": inflation["observed"],
+            "marginals": simulate.marginals(matrix.counts[:, same_genes], made.counts),
+        }
+    )
+
+
+def _save(scores: Any, folder: Path, record: FitRecord | None = None) -> None:
+    """Write scores, and the record of a fit, where :class:`Results` looks for them."""
+    folder.mkdir(parents=True)
+    scores.save(folder / "scores.parquet", folder / "cells.parquet", folder / "entries.npz")
+    if record is not None:
+        record.to_json(folder / "fit.json")
