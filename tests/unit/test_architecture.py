@@ -24,7 +24,7 @@ ALLOWED = {
     "predict": {"fit", "model", "likelihoods"},
     "noise": {"predict", "likelihoods", "kernels"},
     "baselines": {"predict", "likelihoods"},
-    "metrics": set(),
+    "metrics": {"kernels"},
     "score": {"predict", "noise", "baselines", "metrics", "model"},
     "simulate": set(),
     "prepare": {"simulate"},

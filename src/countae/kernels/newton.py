@@ -14,7 +14,12 @@ Derivatives = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, n
 
 
 def maximise_per_gene(
-    derivatives: Derivatives, start: np.ndarray, *, tolerance: float, iterations: int = 40
+    derivatives: Derivatives,
+    start: np.ndarray,
+    *,
+    tolerance: float,
+    iterations: int = 40,
+    bounds: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Maximum of a concave-enough function for every gene, by damped Newton steps.
 
@@ -30,6 +35,9 @@ def maximise_per_gene(
     tolerance : float
         A gene has arrived when no parameter moves by more.
     iterations : int
+    bounds : (ndarray, ndarray), (head,) each, optional
+        Lowest and highest value of each parameter, for functions that have no maximum but rise
+        ever more slowly.
 
     Returns
     -------
@@ -37,12 +45,14 @@ def maximise_per_gene(
     curvature : ndarray, (gene,), > 0
         Of the first head, the others profiled out; 1/√curvature is its standard error.
     """
+    low, high = bounds or (np.full(len(start), -np.inf), np.full(len(start), np.inf))
     best, damping = start.copy(), np.full(start.shape[1], 1e-3)
     active = np.arange(start.shape[1])
     value, gradient, hessian = (array.copy() for array in derivatives(best, active))
     for _ in range(iterations):
+        at = best[:, active]
         step = _newton_step(hessian[..., active], gradient[:, active], damping[active])
-        trial = best[:, active] + step
+        trial = np.clip(at + step, low[:, None], high[:, None])
         at_trial = derivatives(trial, active)
         better = at_trial[0] >= value[active]
         moved = active[better]
@@ -50,7 +60,7 @@ def maximise_per_gene(
         value[moved], gradient[:, moved] = at_trial[0][better], at_trial[1][:, better]
         hessian[..., moved] = at_trial[2][..., better]
         damping[active] *= np.where(better, 0.25, 8.0)
-        active = active[np.abs(step).max(axis=0) > tolerance]
+        active = active[np.abs(trial - at).max(axis=0) > tolerance]
         if not active.size:
             break
     return best, _profiled_curvature(hessian)

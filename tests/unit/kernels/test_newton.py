@@ -155,3 +155,20 @@ def test_genes_do_not_influence_each_other():
 
     together, _ = maximise_per_gene(by_autograd(objective), np.zeros((1, 3)), tolerance=TOLERANCE)
     np.testing.assert_allclose(together[0], centre, atol=TOLERANCE)
+
+
+def test_bounds_stop_what_rises_for_ever():
+    """Limit: −e⁻ᵃ has no maximum and ends at the bound; a parabola inside is not touched."""
+
+    def derivatives(raw, genes):
+        a, b = raw
+        value = -np.exp(-a) - 0.5 * (b - 1) ** 2
+        hessian = np.zeros((2, 2, len(genes)))
+        hessian[0, 0], hessian[1, 1] = -np.exp(-a), -1.0
+        return value, np.stack([np.exp(-a), 1 - b]), hessian
+
+    bounds = np.array([-3.0, -3.0]), np.array([6.0, 3.0])
+    best, _ = maximise_per_gene(
+        derivatives, np.zeros((2, 1)), tolerance=TOLERANCE, iterations=20, bounds=bounds
+    )
+    np.testing.assert_allclose(best[:, 0], [6.0, 1.0], atol=1e-6)
