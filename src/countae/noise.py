@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from countae import likelihoods
-from countae.kernels.newton import Objective, maximise_per_gene
+from countae.kernels.newton import Derivatives, maximise_per_gene
 from countae.likelihoods._base import Likelihood
 from countae.predict import Prediction
 
@@ -93,12 +93,11 @@ def fit_noise(
     # a gene without any count in these cells is given one, so that no mean is zero
     gene_mean = np.maximum(counts.sum(axis=0), 1.0) / size_factor.sum(axis=0)
     scale = (counts.sum(axis=0) + PSEUDO_COUNT) / (mean.sum(axis=0) + PSEUDO_COUNT)
-    x = torch.as_tensor(counts, dtype=torch.float64)
     m = adjusted_mean(mean, size_factor, gene_mean, scale)
     raw: dict[str, Tensor] = {}
     error = np.zeros(0)
     if likelihood.noise_heads:
-        raw, error = _fit_heads(likelihood, x, m)
+        raw, error = _fit_heads(likelihood, counts, m.numpy())
     return Noise(likelihood, scale, gene_mean, raw, error)
 
 
@@ -112,38 +111,45 @@ def adjusted_mean(
 
 
 def _fit_heads(
-    likelihood: Likelihood, counts: Tensor, mean: Tensor
+    likelihood: Likelihood, counts: np.ndarray, mean: np.ndarray
 ) -> tuple[dict[str, Tensor], np.ndarray]:
     """Maximum a posteriori of the noise heads, and the standard error of the first."""
     names = likelihood.noise_heads or ()
-    start = torch.zeros(len(names), counts.shape[1], dtype=torch.float64)
-    centre, width = start.clone(), torch.full_like(start, WIDE)
-    if len(names) > 1:
-        start[1:], width[1:] = centre[1:].fill_(ZERO_LOGIT_PRIOR[0]), ZERO_LOGIT_PRIOR[1]
-
-    def log_likelihood(raw: Tensor, genes: Tensor) -> Tensor:
-        parameters = likelihood.from_mean(mean[:, genes], **dict(zip(names, raw, strict=True)))
-        return likelihood.log_pmf(counts[:, genes], **parameters).sum(dim=0)
-
-    def posterior(centre: Tensor, width: Tensor) -> Objective:
-        return lambda raw, genes: (
-            log_likelihood(raw, genes)
-            - 0.5 * ((raw - centre[:, genes]) / width[:, genes]).square().sum(dim=0)
-        )
-
-    free, curvature = maximise_per_gene(posterior(centre, width), start, tolerance=ROUGH)
-    centre[0], width[0] = _trend(free[0], curvature, mean.mean(dim=0))
-    best, curvature = maximise_per_gene(posterior(centre, width), free, tolerance=FINE)
-    return dict(zip(names, best, strict=True)), curvature.rsqrt().numpy()
+    start = np.zeros((len(names), counts.shape[1]))
+    start[1:] = ZERO_LOGIT_PRIOR[0]
+    centre, width = start.copy(), np.full_like(start, WIDE)
+    width[1:] = ZERO_LOGIT_PRIOR[1]
+    log_likelihood = likelihood.noise_derivatives(counts, mean)
+    rough = _posterior(log_likelihood, centre, width)
+    free, curvature = maximise_per_gene(rough, start, tolerance=ROUGH)
+    centre[0], width[0] = _trend(free[0], curvature, mean.mean(axis=0))
+    fine = _posterior(log_likelihood, centre, width)
+    best, curvature = maximise_per_gene(fine, free, tolerance=FINE)
+    return dict(zip(names, map(torch.as_tensor, best), strict=True)), curvature**-0.5
 
 
-def _trend(value: Tensor, curvature: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+def _posterior(log_likelihood: Derivatives, centre: np.ndarray, width: np.ndarray) -> Derivatives:
+    """The log-likelihood plus the logarithm of normal priors, (head, gene) each."""
+
+    def derivatives(
+        raw: np.ndarray, genes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        value, gradient, hessian = log_likelihood(raw, genes)
+        precision = width[:, genes] ** -2
+        pull = precision * (raw - centre[:, genes])
+        value = value - 0.5 * (pull * (raw - centre[:, genes])).sum(axis=0)
+        return value, gradient - pull, hessian - np.eye(len(raw))[..., None] * precision
+
+    return derivatives
+
+
+def _trend(found: np.ndarray, curvature: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, float]:
     """Running median of a gene parameter against the mean, and the spread of genes around it.
 
     Genes whose own standard error exceeds 1 say little of either and are left out, unless that
     leaves fewer than twenty.
     """
-    found, square_error, level = value.numpy(), 1 / curvature.numpy(), mean.log().numpy()
+    square_error, level = 1 / curvature, np.log(mean)
     usable = square_error < 1.0
     if usable.sum() < 20:
         usable[:] = True
@@ -152,7 +158,6 @@ def _trend(value: Tensor, curvature: Tensor, mean: Tensor) -> tuple[Tensor, Tens
     smooth = np.array(
         [np.median(found[order[max(0, i - half) : i + half + 1]]) for i in range(len(order))]
     )
-    trend = np.interp(level, level[order], smooth)
     spread = 1.4826 * np.median(np.abs(found[order] - smooth))  # from the median deviation
     width = max(spread**2 - np.median(square_error[order]), NARROWEST_TREND**2) ** 0.5
-    return torch.as_tensor(trend), torch.full((len(value),), width, dtype=torch.float64)
+    return np.interp(level, level[order], smooth), width

@@ -1,4 +1,4 @@
-"""Rehearsal: the whole comparison on data simulated from a user's own fit, where truth is known."""
+"""Rehearsal: the whole comparison on data drawn from a user's own fit, where truth is known."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_help_loads_no_heavy_library():
         "import sys; sys.argv = ['countae', '--help']\n"
         "from countae.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'scanpy', 'anndata', 'pandas', 'scipy', 'snakemake'}\n"
+        "heavy = {'torch', 'scanpy', 'anndata', 'pandas', 'scipy', 'snakemake', 'numba'}\n"
         "heavy &= set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )

@@ -9,6 +9,7 @@ import torch
 from scipy import optimize, stats
 
 from countae import likelihoods
+from countae.metrics._zero_inflation import zero_inflation
 from countae.noise import LOWEST_MEAN, PSEUDO_COUNT, fit_noise, noise_families
 
 
@@ -123,6 +124,23 @@ def test_one_gene_has_the_maximum_of_likelihood(mean, theta):
     error = fit.bse[1] / fit.params[1]
     assert abs(found + np.log(fit.params[1])) < 0.25 * error
     np.testing.assert_allclose(noise.standard_error[0], error, rtol=0.15)
+
+
+def test_identifiable_genes_get_the_inverse_dispersion_of_maximum_likelihood(nb_data):
+    """Oracle: the maximum with a free scale and no prior, itself tested against R and statsmodels.
+
+    The prior moves log θ by s/w² times its distance d from the trend, in errors s: with s < 0.15,
+    w = 0.7 and d < 2 by 0.6 at most, and by a fifth as a rule.
+    """
+    data, _, _ = nb_data
+    noise = fit_noise("nb", **data)
+    alone = zero_inflation(observed=data["counts"], mean=data["mean"]).inverse_dispersion_nb
+    known = (noise.standard_error < 0.15) & ~np.isnan(alone)
+    assert known.sum() > 20
+    gap = noise.raw["log_inverse_dispersion"].numpy() - np.log(alone)
+    ratio = np.abs(gap / noise.standard_error)[known]
+    assert ratio.max() < 0.6
+    assert np.median(ratio) < 0.2
 
 
 @pytest.mark.parametrize(

@@ -1,89 +1,84 @@
-"""Maximising many small functions at once: one per gene, one or two parameters each."""
+"""Maximising many small functions at once: one per gene, a few parameters each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
+import numpy as np
 
 LARGEST_STEP = 2.0
-DIFFERENCE = 1e-4
 
-Objective = Callable[[Tensor, Tensor], Tensor]
+# From parameters (head, some genes) and the index of these genes to value (some genes,),
+# gradient (head, some genes) and Hessian (head, head, some genes).
+Derivatives = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 def maximise_per_gene(
-    objective: Objective, start: Tensor, *, tolerance: float, iterations: int = 40
-) -> tuple[Tensor, Tensor]:
+    derivatives: Derivatives,
+    start: np.ndarray,
+    *,
+    tolerance: float,
+    iterations: int = 40,
+    bounds: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Maximum of a concave-enough function for every gene, by damped Newton steps.
 
-    The gradient comes from autograd (genes do not share parameters, so one backward pass serves
-    all), the Hessian from differences of gradients. A step that does not improve a gene's
-    objective is refused for that gene and its damping grows; genes that have arrived are left
-    out of further evaluations.
+    A step that does not improve a gene's value is refused for that gene and its damping grows;
+    genes that have arrived are left out of further evaluations.
 
     Parameters
     ----------
-    objective : callable
-        From parameters (head, some genes) and the index of these genes to values (some genes,).
-    start : Tensor, (head, gene), float64
+    derivatives : callable
+        Value, gradient and Hessian of some genes (see ``Derivatives``); a function that is known
+        by its Torch value alone is made one by :func:`countae.kernels.autograd.by_autograd`.
+    start : ndarray, (head, gene), float64
     tolerance : float
         A gene has arrived when no parameter moves by more.
     iterations : int
+    bounds : (ndarray, ndarray), (head,) each, optional
+        Lowest and highest value of each parameter, for functions that have no maximum but rise
+        ever more slowly.
 
     Returns
     -------
-    best : Tensor, (head, gene)
-    curvature : Tensor, (gene,), > 0
+    best : ndarray, (head, gene)
+    curvature : ndarray, (gene,), > 0
         Of the first head, the others profiled out; 1/√curvature is its standard error.
     """
-    best, damping = start.clone(), torch.full_like(start[0], 1e-3)
-    everything = active = torch.arange(start.shape[1])
+    low, high = bounds or (np.full(len(start), -np.inf), np.full(len(start), np.inf))
+    best, damping = start.copy(), np.full(start.shape[1], 1e-3)
+    active = np.arange(start.shape[1])
+    value, gradient, hessian = (array.copy() for array in derivatives(best, active))
     for _ in range(iterations):
         at = best[:, active]
-        value, gradient = _value_and_gradient(objective, at, active)
-        hessian = _hessian(objective, at, active, gradient)
-        step = _newton_step(hessian, gradient, damping[active])
-        better = objective(at + step, active) >= value
-        best[:, active] = torch.where(better, at + step, at)
-        damping[active] *= torch.where(better, 0.25, 8.0)
-        active = active[step.abs().amax(dim=0) > tolerance]
-        if not len(active):
+        step = _newton_step(hessian[..., active], gradient[:, active], damping[active])
+        trial = np.clip(at + step, low[:, None], high[:, None])
+        at_trial = derivatives(trial, active)
+        better = at_trial[0] >= value[active]
+        moved = active[better]
+        best[:, moved] = trial[:, better]
+        value[moved], gradient[:, moved] = at_trial[0][better], at_trial[1][:, better]
+        hessian[..., moved] = at_trial[2][..., better]
+        damping[active] *= np.where(better, 0.25, 8.0)
+        active = active[np.abs(trial - at).max(axis=0) > tolerance]
+        if not active.size:
             break
-    gradient = _value_and_gradient(objective, best, everything)[1]
-    return best, _profiled_curvature(_hessian(objective, best, everything, gradient))
+    return best, _profiled_curvature(hessian)
 
 
-def _value_and_gradient(objective: Objective, at: Tensor, genes: Tensor) -> tuple[Tensor, Tensor]:
-    at = at.detach().requires_grad_()
-    value = objective(at, genes)
-    (gradient,) = torch.autograd.grad(value.sum(), at)
-    return value.detach(), gradient
-
-
-def _hessian(objective: Objective, at: Tensor, genes: Tensor, gradient: Tensor) -> Tensor:
-    """Symmetric second derivatives, (head, head, gene)."""
-    rows = []
-    for head in range(len(at)):
-        moved = at.clone()
-        moved[head] += DIFFERENCE
-        rows.append((_value_and_gradient(objective, moved, genes)[1] - gradient) / DIFFERENCE)
-    hessian = torch.stack(rows)
-    return 0.5 * (hessian + hessian.transpose(0, 1))
-
-
-def _newton_step(hessian: Tensor, gradient: Tensor, damping: Tensor) -> Tensor:
+def _newton_step(hessian: np.ndarray, gradient: np.ndarray, damping: np.ndarray) -> np.ndarray:
     """Step up the damped quadratic; where the curvature has the wrong sign its size is used."""
-    values, vectors = torch.linalg.eigh(hessian.permute(2, 0, 1))
-    size = values.abs() + damping[:, None] * (1 + values.abs())
-    along = torch.einsum("gij,ig->gj", vectors, gradient) / size
-    return torch.einsum("gij,gj->ig", vectors, along).clamp(-LARGEST_STEP, LARGEST_STEP)
+    values, vectors = np.linalg.eigh(np.moveaxis(hessian, -1, 0))
+    size = np.abs(values) + damping[:, None] * (1 + np.abs(values))
+    along = np.einsum("gij,ig->gj", vectors, gradient) / size
+    return np.clip(np.einsum("gij,gj->ig", vectors, along), -LARGEST_STEP, LARGEST_STEP)
 
 
-def _profiled_curvature(hessian: Tensor) -> Tensor:
+def _profiled_curvature(hessian: np.ndarray) -> np.ndarray:
     """Negative second derivative of the first head with the others at their best, ≥ 1e-12."""
     curvature = -hessian[0, 0]
     if len(hessian) > 1:
-        curvature = curvature + hessian[0, 1] ** 2 / hessian[1, 1].clamp(max=-1e-12)
-    return curvature.clamp(min=1e-12)
+        values, vectors = np.linalg.eigh(np.moveaxis(hessian[1:, 1:], -1, 0))
+        along = np.einsum("gij,ig->gj", vectors, hessian[0, 1:])
+        curvature = curvature + (along**2 / np.minimum(values, -1e-12)).sum(axis=1)
+    return np.maximum(curvature, 1e-12)

@@ -8,13 +8,14 @@ Reference: Panjer 1981, doi:10.1017/S0515036100006796 (this is the class (a, b, 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from countae.kernels.compiled import compiled
 
 FURTHEST = 4096  # a walk that has not ended here is left to another method
 SMALLEST = 1e-290  # a walk that starts lower has lost its digits
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def step_score(
     count: np.ndarray,
     prob_zero: np.ndarray,
@@ -58,7 +59,7 @@ def step_score(
     return score, done
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def mass_to(
     count: np.ndarray,
     prob_zero: np.ndarray,

@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from countae.kernels.autograd import by_autograd
+from countae.kernels.newton import Derivatives
+
 
 @dataclass(frozen=True)
 class GeneMoments:
@@ -104,6 +107,21 @@ class Likelihood(ABC):
     def from_mean(self, mean: Tensor, **raw: Tensor) -> dict[str, Tensor]:
         """Parameters of this family with expected count ``mean`` and the given ``noise_heads``."""
         raise TypeError(f"{self.name} cannot be put around another network's mean")
+
+    def noise_derivatives(self, counts: np.ndarray, mean: np.ndarray) -> Derivatives:
+        """Log-likelihood of genes around ``mean``, with derivatives in their ``noise_heads``.
+
+        ``counts`` and ``mean`` > 0 are (cell, gene). The default asks ``log_pmf`` and autograd;
+        a family with formulas of its own replaces it.
+        """
+        x, m = torch.as_tensor(counts, dtype=torch.float64), torch.as_tensor(mean)
+        names = self.noise_heads or ()
+
+        def log_likelihood(raw: Tensor, genes: Tensor) -> Tensor:
+            parameters = self.from_mean(m[:, genes], **dict(zip(names, raw, strict=True)))
+            return self.log_pmf(x[:, genes], **parameters).sum(dim=0)
+
+        return by_autograd(log_likelihood)
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:
