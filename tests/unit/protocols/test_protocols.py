@@ -167,7 +167,7 @@ def test_dispersions_are_cross_fitted(matrix, network):
 
 @pytest.mark.parametrize("name", MOLECULES)
 def test_the_null_is_calibrated_on_hidden_molecules(made, name):
-    """Oracle by hand: the gene mean's expected total is the hidden total, to 8 % (one error is 3 %)."""
+    """Oracle by hand: the gene mean's expected total is the hidden total, to 8 %."""
     cells = np.flatnonzero(made[name].part == "test")
     from countae import baselines
 
