@@ -10,7 +10,7 @@ import numpy as np
 
 from countae import simulate
 from countae.counts import CountMatrix
-from countae.fit import FitRecord, fit
+from countae.fit import fit, save
 from countae.gene_verdict import describe_genes
 from countae.model import CountAutoencoder
 from countae.noise import adjusted_mean, fit_noise
@@ -18,8 +18,9 @@ from countae.predict import predict_hidden
 from countae.prepare import mark
 from countae.protocols.masked import Masked
 from countae.results import NULL, Results
-from countae.score import noise_cells, score_baseline, score_network
+from countae.score import Scores, noise_cells, score_baseline, score_network
 from countae.verdict import decide
+from countae.zero_inflation import INFLATED, PLAIN
 
 FEWEST_CELLS = 3  # training cells in which a simulated gene must be seen
 METRICS = ["log_score", "zero_inflation_test"]
@@ -96,46 +97,42 @@ def simulated_like(
 
 def compare(
     matrix: CountMatrix,
+    folder: Path,
     *,
     likelihoods: list[str],
     seeds: list[int],
     settings: dict[str, Any],
     device: str = "auto",
-) -> dict[str, Any]:
-    """Verdict of a prepared matrix, every step in this process; nothing is left on disk.
+) -> Results:
+    """Fit and score every loss of a prepared matrix in this process, without an A/A arm.
 
     Parameters
     ----------
     matrix : CountMatrix
+    folder : Path
+        Gets what the workflow's steps would write below ``results/<dataset>``.
     likelihoods : list of str
     seeds : list of int
-        No A/A arm is run: it is a property of the rule that the user's own data have measured.
     settings : dict
         The validated configuration.
     device : str
 
     Returns
     -------
-    dict
-        Content of verdict.json.
+    Results
     """
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        _save(score_baseline(NULL, matrix, wanted=METRICS), folder / NULL / "seed0")
-        for name in likelihoods:
-            for seed in seeds:
-                network, record = fit(
-                    matrix, name, seed=seed, network=settings["network"],
-                    training=settings["training"], device=device,
-                )  # fmt: skip
-                scores = score_network(network, matrix, wanted=METRICS, device=device)
-                _save(scores, folder / name / f"seed{seed}", record)
-        results = Results(folder, likelihoods, seeds, likelihoods[0], [])
-        found, _ = decide(
-            results, settings["verdict"], dataset=matrix.source,
-            gene_table=describe_genes(matrix), donors=matrix.test_donors,
-        )  # fmt: skip
-    return found
+    _save(score_baseline(NULL, matrix, wanted=METRICS), folder / NULL / "seed0")
+    for name in likelihoods:
+        for seed in seeds:
+            network, record = fit(
+                matrix, name, seed=seed, network=settings["network"],
+                training=settings["training"], device=device,
+            )  # fmt: skip
+            place = folder / name / f"seed{seed}"
+            _save(score_network(network, matrix, wanted=METRICS, device=device), place)
+            record.to_json(place / "fit.json")
+            save(network, record, place / "model.safetensors")
+    return Results(folder, likelihoods, seeds, likelihoods[0], [])
 
 
 def rehearse(
@@ -159,7 +156,15 @@ def rehearse(
         statistics, and ``marginals``: whether the counts resemble the user's.
     """
     made = simulated_like(matrix, plan, family, seed=replicate)
-    found = compare(made, likelihoods=likelihoods, seeds=seeds, settings=settings, device=device)
+    with tempfile.TemporaryDirectory() as place:
+        results = compare(
+            made, Path(place), likelihoods=likelihoods, seeds=seeds, settings=settings,
+            device=device,
+        )  # fmt: skip
+        found, _ = decide(
+            results, settings["verdict"], dataset=made.source, gene_table=describe_genes(made),
+            donors=made.test_donors,
+        )  # fmt: skip
     overall, inflation = found["axes"]["overall"], found["zero_inflation"]
     same_genes = np.isin(matrix.gene_id, made.gene_id)
     kept = ("outcome", "best", "contenders", "recommended", "scores", "null")
@@ -174,9 +179,34 @@ def rehearse(
     )
 
 
-def _save(scores: Any, folder: Path, record: FitRecord | None = None) -> None:
-    """Write scores, and the record of a fit, where :class:`Results` looks for them."""
+def null_replicates(
+    matrix: CountMatrix,
+    plan: simulate.Design,
+    replicates: range,
+    *,
+    settings: dict[str, Any],
+    device: str = "auto",
+) -> list[dict[str, Any]]:
+    """NB and ZINB networks on data without extra zeros, drawn from the fitted NB.
+
+    One seed each: chance between fits is then in the spread of the replicates, which are compared
+    with the average over seeds of the user's own data.
+
+    Returns
+    -------
+    list of dict
+        See :func:`rehearse`.
+    """
+    return [
+        rehearse(
+            matrix, plan, PLAIN, replicate=k, likelihoods=[PLAIN, INFLATED], seeds=[0],
+            settings=settings, device=device,
+        )
+        for k in replicates
+    ]  # fmt: skip
+
+
+def _save(scores: Scores, folder: Path) -> None:
+    """Write scores where :class:`Results` looks for them."""
     folder.mkdir(parents=True)
     scores.save(folder / "scores.parquet", folder / "cells.parquet", folder / "entries.npz")
-    if record is not None:
-        record.to_json(folder / "fit.json")
