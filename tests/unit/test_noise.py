@@ -177,6 +177,22 @@ def test_standard_errors_are_those_of_the_fits(nb_data):
     assert 0.8 < np.sqrt(np.mean(z[sure] ** 2)) < 1.25
 
 
+def test_standard_errors_know_of_the_prior():
+    """Oracle: second difference of SciPy's log-likelihood, plus the prior's precision.
+
+    A gene alone is its own trend, so that its prior has the smallest width, 0.1.
+    """
+    data = simulated(cells=200, means=[1.0], theta=2.0, seed=15)
+    noise = fit_noise("nb", **data)
+    x, m = data["counts"][:, 0], noise.scale[0] * data["mean"][:, 0]
+    at = float(noise.raw["log_inverse_dispersion"][0]) + np.array([-0.01, 0.0, 0.01])
+    below, here, above = (
+        stats.nbinom(theta, theta / (theta + m)).logpmf(x).sum() for theta in np.exp(at)
+    )
+    precision = 0.1**-2 - (below - 2 * here + above) / 0.01**2
+    np.testing.assert_allclose(noise.standard_error[0], precision**-0.5, rtol=1e-3)
+
+
 @pytest.mark.parametrize("family", ["poisson", "nb", "zinb"])
 def test_the_mean_is_held_fixed(family, nb_data):
     """Oracle: the scaled means, by hand; a noise family must not improve the mean it is given."""
