@@ -29,7 +29,7 @@ from countae.fit import load
 from countae.gene_verdict import describe_genes
 from countae.noise import fit_noise
 from countae.prepare import prepare
-from countae.rehearsal import compare, fitted_design, null_replicates
+from countae.rehearsal import compare, draw_simpler, fitted_design
 from countae.score import noise_cells
 from countae.simulate import has_oracle
 from countae.verdict import decide
@@ -67,24 +67,19 @@ def one(
         )  # fmt: skip
         given = {"dataset": family, "gene_table": describe_genes(matrix)}
         found, _ = decide(results, settings["verdict"], **given)
-        if found["zero_inflation"]["conditions"]["same_means"]["met"]:
-            network = load(folder / "nb" / "seed0" / "model.safetensors", matrix)
-            plan = fitted_design(network, matrix, device="cpu")
-            drawn = null_replicates(
-                matrix, plan, range(settings["verdict"]["bootstrap"]), settings=settings,
-                device="cpu",
-            )  # fmt: skip
-            observed = [record["observed"] for record in drawn]
-            found, _ = decide(results, settings["verdict"], **given, bootstrap=observed)
+        network = load(folder / "nb" / "seed0" / "model.safetensors", matrix)
+        plan = fitted_design(network, matrix, device="cpu")
+        drawn = draw_simpler(matrix, plan, found, settings=settings, device="cpu")
+        found, _ = decide(results, settings["verdict"], **given, drawn=drawn)
     overall = found["axes"]["overall"]
     kept = ("outcome", "best", "contenders", "recommended", "scores", "null", "delta", "pairs")
     return {
         "family": family, "depth": depth, "seed": seed,
         "told": can_be_told(matrix, family, settings["verdict"]),
         "axes": {name: (axis["outcome"], axis["best"]) for name, axis in found["axes"].items()},
-        "zero_inflation": {
-            key: found["zero_inflation"][key] for key in ("asserted", "conditions", "observed")
-        },
+        "story": found["story"], "overdispersion": found["overdispersion"],
+        "zero_inflation": found["zero_inflation"], "sentence": found["sentence"],
+        "replicates": {family: len(values) for family, values in drawn.items()},
         "seconds": time.perf_counter() - began,
     } | {key: overall[key] for key in kept}  # fmt: skip
 

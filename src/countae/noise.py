@@ -9,7 +9,8 @@ that of the noise (columns). The recipe is the same for every network and baseli
 2. Parameters are the maximum of the likelihood times a prior. The prior of the log inverse
    dispersion is normal around its trend against the mean; its width is what the genes' spread
    around the trend exceeds their standard errors by. The prior of the zero logit is normal
-   around −4 with standard deviation 2.
+   around −4 with standard deviation 2. The normal noise of a squared error, one spread per gene,
+   has the size of the residuals.
 
 Fitted on train and validation entries predicted while hidden.
 """
@@ -67,7 +68,7 @@ class Noise:
 def noise_families() -> list[str]:
     """Likelihoods that can be put around any mean, simplest first."""
     members = [likelihoods.get(name) for name in likelihoods.names()]
-    families = [member for member in members if member.noise_heads is not None]
+    families = [m for m in members if m.noise_heads is not None or m.noise_from_residuals]
     return [member.name for member in sorted(families, key=lambda member: member.complexity)]
 
 
@@ -79,7 +80,7 @@ def fit_noise(
     Parameters
     ----------
     family : str
-        A likelihood with ``noise_heads``.
+        One of :func:`noise_families`.
     counts, mean : ndarray, (cell, gene)
         Raw counts, and what was predicted for them while they were hidden.
     size_factor : ndarray, (cell,) or (cell, gene)
@@ -98,6 +99,8 @@ def fit_noise(
     error = np.zeros(0)
     if likelihood.noise_heads:
         raw, error = _fit_heads(likelihood, counts, m.numpy())
+    elif likelihood.noise_from_residuals:
+        raw = likelihood.residual_noise(torch.as_tensor(counts, dtype=m.dtype), m)
     return Noise(likelihood, scale, gene_mean, raw, error)
 
 

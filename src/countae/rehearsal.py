@@ -19,8 +19,8 @@ from countae.prepare import mark
 from countae.protocols.masked import Masked
 from countae.results import NULL, Results
 from countae.score import Scores, noise_cells, score_baseline, score_network
+from countae.story import INFLATED, PLAIN, POISSON, questions, settled
 from countae.verdict import decide
-from countae.zero_inflation import INFLATED, PLAIN
 
 FEWEST_CELLS = 3  # training cells in which a simulated gene must be seen
 METRICS = ["log_score", "zero_inflation_test"]
@@ -152,7 +152,7 @@ def rehearse(
     -------
     dict
         ``family``, ``replicate``, ``outcome``, ``best``, ``contenders``, ``recommended``,
-        ``scores``, ``null``, ``same_means`` (first condition of zero inflation), its ``observed``
+        ``scores``, ``null``, ``same_means`` (the first condition of each step), the ``observed``
         statistics, and ``marginals``: whether the counts resemble the user's.
     """
     made = simulated_like(matrix, plan, family, seed=replicate)
@@ -165,45 +165,64 @@ def rehearse(
             results, settings["verdict"], dataset=made.source, gene_table=describe_genes(made),
             donors=made.test_donors,
         )  # fmt: skip
-    overall, inflation = found["axes"]["overall"], found["zero_inflation"]
+    overall = found["axes"]["overall"]
     same_genes = np.isin(matrix.gene_id, made.gene_id)
     kept = ("outcome", "best", "contenders", "recommended", "scores", "null")
     return (
         {"family": family, "replicate": replicate}
         | {key: overall[key] for key in kept}
         | {
-            "same_means": inflation["conditions"]["same_means"],
-            "observed": inflation["observed"],
+            "same_means": {
+                step: found[step]["conditions"]["same_means"]
+                for step in ("overdispersion", "zero_inflation")
+            },
+            "observed": found["zero_inflation"]["observed"],
             "marginals": simulate.marginals(matrix.counts[:, same_genes], made.counts),
         }
     )
 
 
-def null_replicates(
+def draw_simpler(
     matrix: CountMatrix,
     plan: simulate.Design,
-    replicates: range,
+    found: dict[str, Any],
     *,
     settings: dict[str, Any],
     device: str = "auto",
-) -> list[dict[str, Any]]:
-    """NB and ZINB networks on data without extra zeros, drawn from the fitted NB.
+) -> dict[str, list[dict[str, Any]]]:
+    """Statistics of data drawn from the families that the verdict's steps must exceed.
 
     One seed each: chance between fits is then in the spread of the replicates, which are compared
-    with the average over seeds of the user's own data.
+    with the average over seeds of the user's own data. Replicates are drawn until no further one
+    could change the answer, at most ``verdict.bootstrap``.
+
+    Parameters
+    ----------
+    matrix, plan
+        The user's own counts and :func:`fitted_design` of them.
+    found : dict
+        The verdict without bootstrap.
+    settings : dict
+        The validated configuration.
+    device : str
 
     Returns
     -------
-    list of dict
-        See :func:`rehearse`.
+    dict by family of list of dict, as :func:`countae.story.tell` takes it
     """
-    return [
-        rehearse(
-            matrix, plan, PLAIN, replicate=k, likelihoods=[PLAIN, INFLATED], seeds=[0],
-            settings=settings, device=device,
-        )
-        for k in replicates
-    ]  # fmt: skip
+    drawn: dict[str, list[dict[str, Any]]] = {}
+    for family, asked in questions(found).items():
+        losses = [family, {POISSON: PLAIN, PLAIN: INFLATED}[family]]
+        replicates = drawn[family] = []
+        for k in range(settings["verdict"]["bootstrap"]):
+            made = rehearse(
+                matrix, plan, family, replicate=k, likelihoods=losses, seeds=[0],
+                settings=settings, device=device,
+            )  # fmt: skip
+            replicates.append(made["observed"])
+            if settled(asked, replicates, settings["verdict"]["level"]):
+                break
+    return drawn
 
 
 def _save(scores: Scores, folder: Path) -> None:

@@ -12,8 +12,8 @@ from countae.comparison import aa_error, holm, paired
 from countae.gene_verdict import judge_genes
 from countae.metrics.dispersion_standard_error import IDENTIFIABLE
 from countae.results import NULL, Results
+from countae.story import tell
 from countae.wording import axis_reason, confidence, sentence, short
-from countae.zero_inflation import zero_inflation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +91,7 @@ def decide(
     dataset: str,
     gene_table: pd.DataFrame,
     donors: np.ndarray | None = None,
-    bootstrap: list[dict[str, Any]] | None = None,
+    drawn: dict[str, list[dict[str, Any]]] | None = None,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """The verdict of a data set, as it stands in verdict.json, and the table of genes.
 
@@ -105,13 +105,14 @@ def decide(
         Observed mean, variance, zero fraction and number of non-zeros of the test cells.
     donors : ndarray, (cell,), optional
         Donor of each test cell; errors are then by donor.
-    bootstrap : list of dict, optional
-        Replicates simulated from the fitted NB (see :mod:`countae.zero_inflation`).
+    drawn : dict of list of dict, optional
+        Statistics of data drawn from simpler families (see :mod:`countae.story`).
 
     Returns
     -------
     dict
-        ``dataset``, ``sentence``, ``recommended``, ``axes``, ``zero_inflation``, ``genes``,
+        ``dataset``, ``sentence``, ``recommended``, ``axes``, ``story``, ``overdispersion``,
+        ``zero_inflation``, ``genes``,
         ``seeds``, ``n_test_cells``, ``n_genes``.
     DataFrame
         ``gene_table`` with a score per loss, the class and its evidence.
@@ -137,18 +138,20 @@ def decide(
         verdict.reason = axis_reason(verdict, blocked)
         axes[name] = asdict(verdict)
     genes, gene_pairs = judge_genes(results, settings, gene_table, donors)
-    inflation = zero_inflation(
-        results, cells, axes["mean"], axes["overall"], settings, donors=donors, bootstrap=bootstrap
+    told = tell(
+        results, cells, axes["mean"], axes["overall"], settings, donors=donors, drawn=drawn
     )
     classes = [*results.likelihoods, "tie", "undecided", "not_testable"]
     tally = {name: int((genes["class"] == name).sum()) for name in classes}
     outcome = {
         "dataset": dataset,
-        "sentence": sentence(dataset, axes["overall"], tally, gene_pairs, inflation),
+        "sentence": sentence(
+            dataset, axes["overall"], tally, gene_pairs, told["story"], told["zero_inflation"]
+        ),
         "titles": titles,
         "recommended": axes["overall"]["recommended"],
         "axes": axes,
-        "zero_inflation": inflation,
+        **told,
         "genes": tally,
         "gene_pairs": gene_pairs,
         "seeds": results.seeds,

@@ -54,10 +54,15 @@ def sentence(
     overall: dict[str, Any],
     genes: dict[str, int],
     gene_pairs: list[dict[str, Any]],
+    story: dict[str, Any],
     inflation: dict[str, Any],
 ) -> str:
     """The verdict of a data set in one sentence, with its size and its uncertainty."""
-    zeros = f"zero inflation is {'' if inflation['asserted'] else 'not '}asserted"
+    zeros = (
+        f"the story is {STORIES[story['family']]}"
+        + (" as far as can be told" * bool(story["doubts"]))
+        + f"; zero inflation is {'' if inflation['asserted'] else 'not '}asserted"
+    )
     if overall["outcome"] == "abstain":
         reason = overall["reason"][0].lower() + overall["reason"][1:].rstrip(".")
         return f"{dataset}: {reason}; {zeros}."
@@ -107,31 +112,109 @@ def _by_gene(
     )
 
 
+STORIES = {
+    "poisson": "Poisson",
+    "nb": "negative binomial",
+    "zinb": "zero-inflated negative binomial",
+    "mse_counts": "normal",
+}
+FAMILIES = {
+    "poisson": "Poisson counts: nothing beyond sampling noise is shown around the best means",
+    "nb": "Negative binomial counts: more spread than sampling, and no more zeros than it makes",
+    "zinb": "Zero-inflated counts: more zeros than a negative binomial makes",
+    "mse_counts": "Normal noise of one spread per gene: what a squared error on counts assumes",
+}
+DOUBTS = {
+    "overdispersion": "whether there is more than sampling noise",
+    "zero_inflation": "whether there are extra zeros",
+}
+
+
+def story_reason(family: str, doubts: list[str], *, compared: bool) -> str:
+    """What the counts are like, and what of it nobody can tell."""
+    said = FAMILIES[family]
+    if doubts:
+        said += f". Not settled by these data: {listed([DOUBTS[name] for name in doubts])}"
+    if not compared:
+        said += f". The loss that says so, {short(family)}, was not compared"
+    return f"{said}."
+
+
+def _same_means(first: dict[str, Any], richer: str, simpler: str) -> str:
+    """The numbers of a comparison around the same means."""
+    low, high = first["interval"]
+    return (
+        f"around the means of the {short(first['network'])} network, {richer} noise scores "
+        f"{first['difference']:+.4f} nats/entry against {simpler} noise ({first['confidence']} "
+        f"interval {low:+.4f} to {high:+.4f}; more than {first['delta']:.4f} would matter)"
+    )
+
+
+def _against_bootstrap(condition: dict[str, Any], what: str) -> str:
+    """A statistic beside its values on data drawn from the simpler family."""
+    return (
+        f"{what} {condition['observed']:.4f} against at most "
+        f"{condition['bootstrap_largest']:.4f} in {condition['replicates']} data sets without it"
+    )
+
+
+def overdispersion_reason(
+    asserted: bool, conditions: dict[str, dict[str, Any]], wins: bool
+) -> str:
+    """Why more than sampling noise is asserted or not."""
+    first, boot = conditions["same_means"], conditions["same_means_gap_exceeds_bootstrap"]
+    numbers = _same_means(first, "NB", "Poisson")
+    if asserted:
+        return f"Overdispersed: {numbers}; {_against_bootstrap(boot, 'a lead of')}."
+    if first["met"] and boot["met"] is None:
+        return (
+            f"Not asserted: {numbers}, but it was not compared with data from the fitted Poisson."
+        )
+    if first["met"]:
+        return (
+            f"Not asserted: {numbers}, but errors of the means explain it "
+            f"({_against_bootstrap(boot, 'a lead of')})."
+        )
+    if first["interval"][1] > first["delta"]:
+        return f"Not shown: {numbers}; these cells and seeds cannot tell."
+    return f"No overdispersion: {numbers}."
+
+
 def zero_inflation_reason(
-    asserted: bool, conditions: dict[str, dict[str, Any]], *, inflated_wins: bool
+    asserted: bool, conditions: dict[str, dict[str, Any]], wins: bool
 ) -> str:
     """Why zero inflation is asserted or not; absence is claimed only where it is shown."""
     first = conditions["same_means"]
-    low, high = first["interval"]
-    numbers = (
-        f"around the means of the {short(first['network'])} network, ZINB noise scores "
-        f"{first['difference']:+.4f} nats/entry against NB noise ({first['confidence']} interval "
-        f"{low:+.4f} to {high:+.4f}; more than {first['delta']:.4f} would matter)"
-    )
+    share = conditions["significant_share_exceeds_bootstrap"]
+    gap = conditions["network_gap_exceeds_bootstrap"]
+    numbers = _same_means(first, "ZINB", "NB")
     if asserted:
-        return f"Zeros beyond the NB's: {numbers}, and both bootstrap conditions hold."
+        return (
+            f"Zeros beyond the NB's: {numbers}; "
+            f"{_against_bootstrap(share, 'share of genes with extra zeros')}; "
+            f"{_against_bootstrap(gap, 'lead of the ZINB network')}."
+        )
+    if first["met"] and not conditions["no_normal_noise"]["met"]:
+        return f"Not asserted: {numbers}, but normal noise fits better than either."
     if first["met"]:
-        not_run = any(condition["met"] is None for condition in conditions.values())
+        not_run = None in (share["met"], gap["met"])
+        failed = [
+            _against_bootstrap(condition, what)
+            for condition, what in (
+                (share, "share of genes with extra zeros"), (gap, "lead of the ZINB network")
+            )
+            if condition["met"] is False
+        ]  # fmt: skip
         why = (
             "the two conditions that compare with data simulated from the fitted NB were not run; "
             "without them a better fit may be taken for zeros"
             if not_run
-            else "a bootstrap condition failed"
+            else f"data without extra zeros do the same ({'; '.join(failed)})"
         )
         return f"Not asserted: {numbers}, but {why}."
-    if high > first["delta"]:
+    if first["interval"][1] > first["delta"]:
         return f"Not shown: {numbers}; these cells and seeds cannot tell."
     said = f"No excess of zeros over the negative binomial: {numbers}"
-    if inflated_wins:
+    if wins:
         said += ". The ZINB-trained network predicts better, but not because of excess zeros"
     return f"{said}."

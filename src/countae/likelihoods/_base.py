@@ -36,7 +36,8 @@ class Likelihood(ABC):
     matrix (``"entry"``) or per gene (``"gene"``). ``constrain`` turns them into ``parameters``,
     the keyword arguments that every other method takes; all broadcast to (cell, gene).
 
-    ``noise_heads`` is set by the families that can be put around any mean (see ``from_mean``).
+    ``noise_heads`` is set by the families that can be put around any mean (see ``from_mean``);
+    ``noise_from_residuals`` by those that can, with a spread that needs no search.
     """
 
     name: ClassVar[str]
@@ -46,6 +47,7 @@ class Likelihood(ABC):
     heads: ClassVar[dict[str, str]]
     parameters: ClassVar[tuple[str, ...]]
     noise_heads: ClassVar[tuple[str, ...] | None] = None
+    noise_from_residuals: ClassVar[bool] = False
 
     @abstractmethod
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:
@@ -107,6 +109,10 @@ class Likelihood(ABC):
     def from_mean(self, mean: Tensor, **raw: Tensor) -> dict[str, Tensor]:
         """Parameters of this family with expected count ``mean`` and the given ``noise_heads``."""
         raise TypeError(f"{self.name} cannot be put around another network's mean")
+
+    def residual_noise(self, counts: Tensor, mean: Tensor) -> dict[str, Tensor]:
+        """Arguments of ``from_mean`` from residuals, (gene,), if ``noise_from_residuals``."""
+        raise TypeError(f"{self.name} has no noise that residuals alone determine")
 
     def noise_derivatives(self, counts: np.ndarray, mean: np.ndarray) -> Derivatives:
         """Log-likelihood of genes around ``mean``, with derivatives in their ``noise_heads``.

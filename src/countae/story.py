@@ -1,0 +1,247 @@
+"""Which family tells the story: noise around the same means, each step of complexity earned.
+
+A network's loss decides both its means and its noise, and errors of the means look like noise: on
+Poisson counts an NB network predicts better, because its dispersion swallows what the means miss.
+So the family is judged apart from the networks, around the best means that any of them found, and
+against data drawn from the simpler family's own fit, on which networks make the same errors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from countae.comparison import benjamini_hochberg, paired
+from countae.results import Results
+from countae.wording import confidence, overdispersion_reason, story_reason, zero_inflation_reason
+
+POISSON, PLAIN, INFLATED = "poisson", "nb", "zinb"  # count families, each nested in the next
+NORMAL = "mse_counts"
+TEST = "zero_inflation_test"
+FEWEST_REPLICATES = 3
+CLEAR = 1e-3  # p-value at which no further replicates are drawn
+SMALLEST_SPREAD = {"significant_share": 0.01, "network_gap": 2e-4, "same_means_gap": 2e-4}
+Cells = dict[str, dict[tuple, np.ndarray]]
+Drawn = dict[str, list[dict[str, Any]]]
+
+
+def tell(
+    results: Results,
+    cells: Cells,
+    mean: dict[str, Any],
+    overall: dict[str, Any],
+    settings: dict[str, Any],
+    *,
+    donors: np.ndarray | None = None,
+    drawn: Drawn | None = None,
+) -> dict[str, Any]:
+    """The family of the counts, and whether overdispersion and extra zeros may be asserted.
+
+    Parameters
+    ----------
+    results : Results
+    cells : dict by loss of dict by (noise, metric) of ndarray, (seed, cell)
+    mean, overall : dict
+        The verdicts on these axes.
+    settings : dict
+        The configuration's section ``verdict``.
+    donors : ndarray, (cell,), optional
+    drawn : dict of list of dict, optional
+        Statistics of data drawn from the fitted ``poisson`` and from the fitted ``nb``.
+
+    Returns
+    -------
+    dict with ``story``, ``overdispersion`` and ``zero_inflation``
+    """
+    rule = {"level": settings["level"], "donors": donors, "delta": mean["delta"]}
+    columns, drawn = cells[mean["best"]], drawn or {}
+    observed = statistics(results, cells, mean, settings)
+    normal = _better(columns, NORMAL, [POISSON, PLAIN, INFLATED], rule)
+    steps = {}
+    for name, richer, simpler, asked, word in (
+        ("overdispersion", PLAIN, POISSON, ["same_means_gap"], overdispersion_reason),
+        (
+            "zero_inflation", INFLATED, PLAIN, ["significant_share", "network_gap"],
+            zero_inflation_reason,
+        ),
+    ):  # fmt: skip
+        first = _same_means(columns, richer, simpler, rule) | {"network": mean["best"]}
+        conditions = {"same_means": first}
+        for statistic in asked:
+            values = [record[statistic] for record in drawn.get(simpler, [])]
+            conditions[f"{statistic}_exceeds_bootstrap"] = exceeds(
+                statistic, observed.get(statistic), values, settings["level"]
+            )
+        if name == "zero_inflation":
+            conditions["no_normal_noise"] = {"met": not normal}
+        asserted = all(condition["met"] is True for condition in conditions.values())
+        wins = overall["winner"] == richer
+        steps[name] = {
+            "asserted": asserted,
+            "reason": word(asserted, conditions, wins),
+            "conditions": conditions,
+        }
+    steps["zero_inflation"]["observed"] = observed
+    return {"story": _story(columns, steps, normal, results.likelihoods), **steps}
+
+
+def statistics(
+    results: Results, cells: Cells, mean: dict[str, Any], settings: dict[str, Any]
+) -> dict[str, Any]:
+    """What data drawn from a simpler family are asked about.
+
+    Returns
+    -------
+    dict
+        ``same_means_gap``: lead of NB over Poisson noise around the best means, nats/entry. Where
+        NB and ZINB networks are compared also ``network_gap``: lead of the ZINB network;
+        ``significant_share`` of testable genes with extra zeros around the NB network's means,
+        ``n_significant`` and ``n_testable``, all averaged over seeds.
+    """
+    columns = cells[mean["best"]]
+    gap = columns[POISSON, "log_score"].mean() - columns[PLAIN, "log_score"].mean()
+    found: dict[str, Any] = {"same_means_gap": float(gap)}
+    if not {INFLATED, PLAIN} <= set(cells):
+        return found
+    score = {name: cells[name]["native", "log_score"].mean() for name in (INFLATED, PLAIN)}
+    tested = [
+        np.array([*results.gene_metric(PLAIN, PLAIN, TEST, seeds=[seed]).values()])
+        for seed in results.seeds
+    ]
+    number = [significant(p, settings["level"]) for p in tested]
+    testable = [int((~np.isnan(p)).sum()) for p in tested]
+    shares = [n / max(m, 1) for n, m in zip(number, testable, strict=True)]
+    return found | {
+        "network_gap": float(score[PLAIN] - score[INFLATED]),
+        "significant_share": float(np.mean(shares)),
+        "n_significant": float(np.mean(number)),
+        "n_testable": float(np.mean(testable)),
+    }
+
+
+def significant(p: np.ndarray, level: float) -> int:
+    """Number of genes with extra zeros at a false discovery rate of ``level``; NaN: not tested."""
+    known = p[~np.isnan(p)]
+    return int((benjamini_hochberg(known) <= level).sum()) if known.size else 0
+
+
+def questions(found: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Which families must be drawn from, and the statistics that their data are asked about.
+
+    Parameters
+    ----------
+    found : dict
+        What :func:`tell` returned without bootstrap.
+
+    Returns
+    -------
+    dict by family; a step is left out when one of its other conditions fails already
+    """
+    asked: dict[str, dict[str, float]] = {}
+    for name, simpler in (("overdispersion", POISSON), ("zero_inflation", PLAIN)):
+        conditions = found[name]["conditions"].items()
+        boots = {key: c for key, c in conditions if key.endswith("_exceeds_bootstrap")}
+        others = [c["met"] for key, c in conditions if key not in boots]
+        if all(others) and all("observed" in c for c in boots.values()):
+            asked[simpler] = {
+                key.removesuffix("_exceeds_bootstrap"): c["observed"] for key, c in boots.items()
+            }
+    return asked
+
+
+def settled(asked: dict[str, float], drawn: list[dict[str, Any]], level: float) -> bool:
+    """Whether further replicates could not change the answer, or hardly."""
+    for name, observed in asked.items():
+        found = exceeds(name, observed, [record[name] for record in drawn], level)
+        if any(record[name] >= observed for record in drawn):
+            return True
+        if len(drawn) < FEWEST_REPLICATES or found["p"] > CLEAR:
+            return False
+    return True
+
+
+def exceeds(name: str, observed: float | None, drawn: list[float], level: float) -> dict[str, Any]:
+    """Whether a statistic is larger than on data drawn from the simpler family.
+
+    It must exceed every replicate, and be further out than a new replicate would be at the given
+    level (Student's t prediction; an average over thousands of counts is close to normal).
+    """
+    if observed is None:
+        return {"met": None, "reason": "needs networks of both ZINB and NB"}
+    if len(drawn) < FEWEST_REPLICATES and not any(value >= observed for value in drawn):
+        return {"met": None, "reason": "not run", "observed": observed, "p": 1.0}
+    n, centre = len(drawn), float(np.mean(drawn))
+    spread = max(float(np.std(drawn, ddof=1)) if n > 1 else 0.0, SMALLEST_SPREAD[name])
+    statistic = (observed - centre) / (spread * np.sqrt(1 + 1 / n))
+    p = float(stats.t.sf(statistic, max(n - 1, 1)))
+    return {
+        "met": bool(observed > max(drawn) and p <= level),
+        "observed": observed,
+        "bootstrap_mean": centre,
+        "bootstrap_largest": float(max(drawn)),
+        "replicates": n,
+        "p": p,
+    }
+
+
+def _same_means(
+    columns: dict[tuple, np.ndarray], richer: str, simpler: str, rule: dict[str, Any]
+) -> dict[str, Any]:
+    """Whether one noise is better than another around the same means."""
+    gap = paired(columns[richer, "log_score"], columns[simpler, "log_score"], **rule)
+    return {
+        "met": bool(gap.p_better <= rule["level"] / 2),
+        "difference": float(gap.value),
+        "interval": gap.interval,
+        "confidence": confidence(rule["level"]),
+        "delta": rule["delta"],
+    }
+
+
+def _better(
+    columns: dict[tuple, np.ndarray], name: str, others: list[str], rule: dict[str, Any]
+) -> bool:
+    """Whether a noise is better than all others around the same means."""
+    if (name, "log_score") not in columns:
+        return False
+    return all(_same_means(columns, name, other, rule)["met"] for other in others)
+
+
+def _story(
+    columns: dict[tuple, np.ndarray],
+    steps: dict[str, dict[str, Any]],
+    normal: bool,
+    likelihoods: list[str],
+) -> dict[str, Any]:
+    """The simplest family that nothing speaks against, and what of it these data leave open."""
+    family = POISSON
+    if normal:
+        family = NORMAL
+    elif steps["zero_inflation"]["asserted"]:
+        family = INFLATED
+    elif steps["overdispersion"]["asserted"]:
+        family = PLAIN
+    doubts = [name for name, step in steps.items() if _cannot_tell(step["conditions"])]
+    if normal or family == INFLATED:
+        doubts = []
+    scores = {
+        noise: float(values.mean())
+        for (noise, metric), values in columns.items()
+        if metric == "log_score" and noise in {POISSON, PLAIN, INFLATED, NORMAL}
+    }
+    return {
+        "family": family,
+        "doubts": doubts,
+        "scores": scores,
+        "reason": story_reason(family, doubts, compared=family in likelihoods),
+    }
+
+
+def _cannot_tell(conditions: dict[str, dict[str, Any]]) -> bool:
+    """Whether a step is neither shown nor shown to be needless."""
+    first = conditions["same_means"]
+    if not first["met"]:
+        return bool(first["interval"][1] > first["delta"])
+    return any(condition["met"] is None for condition in conditions.values())
