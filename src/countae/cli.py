@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from countae import __version__, config
+from countae.cli_verdict import bootstrap, explain, referee, rehearse, verdict
 from countae.config import Source
 from countae.errors import ConfigError, CountaeError
-from countae.options import choice, names, numbers, settings
+from countae.options import Device, Threads, loaded, log, names, numbers, settings
 
 app = typer.Typer(
     name="countae",
@@ -23,18 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-log = Console(stderr=True, highlight=False, soft_wrap=True)
 EPOCHS_BETWEEN_LINES = 25
 
 
-Threads = Annotated[int, typer.Option("--threads", min=1, help="Processor threads of torch.")]
-if TYPE_CHECKING:
-    Device = str
-else:
-    _DEVICE = config.schema()["properties"]["device"]
-    Device = Annotated[
-        choice(_DEVICE["enum"]), typer.Option("--device", help=_DEVICE["description"])
-    ]
 SourceArgument = Annotated[
     str, typer.Argument(help=config.schema("datasets")["properties"]["source"]["description"])
 ]
@@ -221,7 +213,7 @@ def hide(
     from countae import protocols
 
     protocols.check(protocol)
-    matrix = _loaded(counts, threads)
+    matrix = loaded(counts, threads)
     from countae.fit import load
     from countae.hold_out import hide as run
 
@@ -251,7 +243,7 @@ def fit(
     from countae import likelihoods
 
     likelihoods.check(likelihood)
-    matrix = _loaded(counts, threads)
+    matrix = loaded(counts, threads)
     from countae import fit as training_loop
 
     def progress(epoch: int, loss: float) -> None:
@@ -294,7 +286,7 @@ def score(
     if (model is None) == (not baseline):
         raise ConfigError("Name exactly one of --model and --baseline.")
     wanted = [known.check(name) for name in names(metrics)]
-    matrix = _loaded(counts, threads)
+    matrix = loaded(counts, threads)
     from countae.fit import load
     from countae.score import score_baseline, score_network
 
@@ -309,49 +301,8 @@ def score(
     )
 
 
-@app.command()
-@settings("verdict")
-def verdict(
-    folder: Annotated[Path, typer.Argument(help="Folder of one data set's results.")],
-    output: Annotated[Path, typer.Argument(help="verdict.json to write.")],
-    genes: Annotated[Path, typer.Option(help="verdict_genes.parquet to write.")],
-    likelihoods: Annotated[str, typer.Option(help="Losses to compare.")],
-    seeds: Annotated[str, typer.Option(help="Seeds of the fits.")],
-    control_seeds: Annotated[str, typer.Option(help="Further seeds of the A/A arm.")] = "",
-    protocols: Annotated[
-        str, typer.Option(help="Further hold-out protocols whose verdicts are compared.")
-    ] = "",
-    *,
-    verdict: dict,
-) -> None:
-    """Compare the losses of one data set: winner, tie, undecided, or abstain with the reason.
-
-    Example: countae verdict results/pbmc verdict.json --genes genes.parquet --likelihoods nb,zinb
-    --seeds 0,1,2
-    """
-    from countae.counts import CountMatrix
-    from countae.files import read_json, write_json, written_aside
-    from countae.gene_verdict import describe_genes
-    from countae.protocol_verdict import compared
-    from countae.results import Results
-    from countae.verdict import decide
-
-    results = Results(
-        folder, names(likelihoods), numbers(seeds), verdict["control"], numbers(control_seeds)
-    )
-    matrix = CountMatrix.load(folder / "counts.h5ad")
-    name = folder.name if matrix.protocol == "masked" else folder.parent.name
-    found, table = decide(
-        results, verdict, dataset=name, gene_table=describe_genes(matrix),
-        donors=matrix.test_donors,
-    )  # fmt: skip
-    found["protocol"] = matrix.protocol
-    others = {other: read_json(results.verdict_of(other)) for other in names(protocols)}
-    found["protocols"] = compared(found, others)
-    with written_aside(genes) as aside:
-        table.to_parquet(aside, index=False)
-    write_json(output, found)
-    log.print(found["sentence"])
+for verb in (bootstrap, verdict, rehearse, referee, explain):
+    app.command()(verb)
 
 
 @app.command()
@@ -373,7 +324,7 @@ def export(
 
     from countae.files import read_json, written_aside
 
-    matrix = _loaded(folder / "counts.h5ad", threads)
+    matrix = loaded(folder / "counts.h5ad", threads)
     from countae.export import export as run
     from countae.fit import load
 
@@ -414,29 +365,6 @@ def report(
 
 
 @app.command()
-def explain(
-    verdicts: Annotated[list[Path], typer.Argument(help="verdict.json files.")],
-    short: Annotated[
-        bool, typer.Option("--short/--long", help="One sentence, or the reasons as well.")
-    ] = False,
-) -> None:
-    """Tell verdicts as prose.
-
-    Example: countae explain results/pbmc68k/verdict.json
-    """
-    from countae.files import read_json
-
-    for path in verdicts:
-        found = read_json(config.existing_file(path, "verdict.json"))
-        typer.echo(found["sentence"])
-        if short:
-            continue
-        for name, axis in found["axes"].items():
-            typer.echo(f"  {name} ({axis['outcome']}): {axis['reason']}")
-        typer.echo(f"  zero inflation: {found['zero_inflation']['reason']}")
-
-
-@app.command()
 def run(
     matrix: SourceArgument,
     out: Annotated[Path, typer.Option("--out", help="Folder for everything that is made.")],
@@ -468,17 +396,6 @@ def run(
     page, sentence = launch(row, chosen, out, cores=cores)
     typer.echo(sentence)
     typer.echo(page)
-
-
-def _loaded(counts: Path, threads: int) -> Any:
-    """Prepared counts, with torch's threads set; torch loads after the file was found good."""
-    from countae.counts import CountMatrix
-
-    matrix = CountMatrix.load(counts)
-    import torch
-
-    torch.set_num_threads(threads)
-    return matrix
 
 
 def main() -> None:

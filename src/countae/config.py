@@ -79,13 +79,15 @@ def validated(config: dict[str, Any], *, where: str = "configuration") -> dict[s
         For an unknown key ("did you mean"), a value of the wrong type or range, or a likelihood,
         baseline or metric that does not exist.
     """
-    from countae import baselines, likelihoods, metrics, protocols
+    from countae import baselines, likelihoods, metrics, protocols, simulate
 
     _check(config, schema(), where)
     full = _filled(config, schema())
     for kind in (likelihoods, baselines, metrics, protocols):
         for name in full[kind.__name__.rsplit(".", 1)[-1]]:
             kind.check(name)
+    for name in full["referee"]["families"]:
+        simulate.check(name)
     if "masked" in full["protocols"]:
         raise ConfigError(
             f"{where}: protocols names those besides masked entries, the primary one, which is "

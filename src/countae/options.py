@@ -4,12 +4,42 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 
 from countae import config
 from countae.errors import ConfigError
+
+log = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def choice(values: list[str]) -> Any:
+    """Type of an option that takes one of some words."""
+    return Literal[tuple(values)]  # type: ignore[valid-type]
+
+
+Threads = Annotated[int, typer.Option("--threads", min=1, help="Processor threads of torch.")]
+if TYPE_CHECKING:
+    Device = str
+else:
+    _DEVICE = config.schema()["properties"]["device"]
+    Device = Annotated[
+        choice(_DEVICE["enum"]), typer.Option("--device", help=_DEVICE["description"])
+    ]
+
+
+def loaded(counts: Path, threads: int) -> Any:
+    """Prepared counts, with torch's threads set; torch loads after the file was found good."""
+    from countae.counts import CountMatrix
+
+    matrix = CountMatrix.load(counts)
+    import torch
+
+    torch.set_num_threads(threads)
+    return matrix
 
 
 def names(text: str) -> list[str]:
@@ -72,8 +102,3 @@ def _listed(value: Any, rule: dict[str, Any]) -> Any:
     if rule["type"] != "array":
         return value
     return numbers(value) if rule["items"]["type"] == "integer" else names(value)
-
-
-def choice(values: list[str]) -> Any:
-    """Type of an option that takes one of some words."""
-    return Literal[tuple(values)]  # type: ignore[valid-type]

@@ -10,7 +10,7 @@ import numpy as np
 
 from countae import simulate
 from countae.counts import CountMatrix
-from countae.fit import fit, save
+from countae.fit import fit, load, save
 from countae.gene_verdict import describe_genes
 from countae.model import CountAutoencoder
 from countae.noise import adjusted_mean, fit_noise
@@ -135,6 +135,39 @@ def compare(
     return Results(folder, likelihoods, seeds, likelihoods[0], [])
 
 
+def judge(
+    matrix: CountMatrix,
+    *,
+    likelihoods: list[str],
+    seeds: list[int],
+    settings: dict[str, Any],
+    device: str = "auto",
+    bootstrap: bool = True,
+) -> dict[str, Any]:
+    """The whole comparison of a prepared matrix in this process: fits, scores, bootstrap, verdict.
+
+    Returns
+    -------
+    dict
+        Content of verdict.json.
+    """
+    given = {"dataset": matrix.source, "gene_table": describe_genes(matrix)}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        results = compare(
+            matrix, folder, likelihoods=likelihoods, seeds=seeds, settings=settings, device=device
+        )
+        rule = settings["verdict"]
+        found, _ = decide(results, rule, donors=matrix.test_donors, **given)
+        if bootstrap and questions(found):
+            name = rule["control"] if rule["control"] in likelihoods else likelihoods[0]
+            network = load(folder / name / f"seed{seeds[0]}" / "model.safetensors", matrix)
+            plan = fitted_design(network, matrix, device=device)
+            drawn = draw_simpler(matrix, plan, found, settings=settings, device=device)
+            found, _ = decide(results, rule, donors=matrix.test_donors, drawn=drawn, **given)
+    return found
+
+
 def rehearse(
     matrix: CountMatrix,
     plan: simulate.Design,
@@ -145,36 +178,45 @@ def rehearse(
     seeds: list[int],
     settings: dict[str, Any],
     device: str = "auto",
+    bootstrap: bool = True,
 ) -> dict[str, Any]:
     """One rehearsal: counts of ``family`` drawn around ``plan``, compared like the user's own.
+
+    Parameters
+    ----------
+    matrix, plan
+        The user's own counts and :func:`fitted_design` of them.
+    family : str
+        A simulator.
+    replicate : int
+        Seed of the draw.
+    likelihoods, seeds, settings, device
+        As in :func:`judge`.
+    bootstrap : bool
+        Whether the rehearsal draws data of its own, as the real comparison does.
 
     Returns
     -------
     dict
-        ``family``, ``replicate``, ``outcome``, ``best``, ``contenders``, ``recommended``,
-        ``scores``, ``null``, ``same_means`` (the first condition of each step), the ``observed``
+        ``family``, ``replicate``, ``n_genes``, ``outcome``, ``best``, ``contenders``,
+        ``recommended``, ``scores``, ``null``, ``story``, ``asserted`` steps, the ``observed``
         statistics, and ``marginals``: whether the counts resemble the user's.
     """
     made = simulated_like(matrix, plan, family, seed=replicate)
-    with tempfile.TemporaryDirectory() as place:
-        results = compare(
-            made, Path(place), likelihoods=likelihoods, seeds=seeds, settings=settings,
-            device=device,
-        )  # fmt: skip
-        found, _ = decide(
-            results, settings["verdict"], dataset=made.source, gene_table=describe_genes(made),
-            donors=made.test_donors,
-        )  # fmt: skip
+    found = judge(
+        made, likelihoods=likelihoods, seeds=seeds, settings=settings, device=device,
+        bootstrap=bootstrap,
+    )  # fmt: skip
     overall = found["axes"]["overall"]
     same_genes = np.isin(matrix.gene_id, made.gene_id)
     kept = ("outcome", "best", "contenders", "recommended", "scores", "null")
     return (
-        {"family": family, "replicate": replicate}
+        {"family": family, "replicate": replicate, "n_genes": len(made.gene_id)}
         | {key: overall[key] for key in kept}
         | {
-            "same_means": {
-                step: found[step]["conditions"]["same_means"]
-                for step in ("overdispersion", "zero_inflation")
+            "story": found["story"],
+            "asserted": {
+                step: found[step]["asserted"] for step in ("overdispersion", "zero_inflation")
             },
             "observed": found["zero_inflation"]["observed"],
             "marginals": simulate.marginals(matrix.counts[:, same_genes], made.counts),
@@ -217,7 +259,7 @@ def draw_simpler(
         for k in range(settings["verdict"]["bootstrap"]):
             made = rehearse(
                 matrix, plan, family, replicate=k, likelihoods=losses, seeds=[0],
-                settings=settings, device=device,
+                settings=settings, device=device, bootstrap=False,
             )  # fmt: skip
             replicates.append(made["observed"])
             if settled(asked, replicates, settings["verdict"]["level"]):

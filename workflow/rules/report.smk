@@ -3,6 +3,10 @@ rule report:
         expand("results/{dataset}/verdict.json", dataset=DATASETS),
         expand("results/{dataset}/verdict_genes.parquet", dataset=DATASETS),
         expand("results/{dataset}/triage.json", dataset=DATASETS),
+        expand(
+            "results/{dataset}/referee.json",
+            dataset=DATASETS if REFEREE["replicates"] else [],
+        ),
         expand("results/{dataset}/{dataset}.h5ad", dataset=DATASETS),
     output:
         report(

@@ -1,31 +1,74 @@
 def verdict_arms(wildcards):
     """What a verdict compares, as options."""
-    primary = is_primary(wildcards.dataset)
     return as_options(
         {
             "likelihoods": SETTINGS["likelihoods"],
             "seeds": SEEDS,
             "control_seeds": control_seeds_of(wildcards.dataset),
-            "protocols": PROTOCOLS if primary else [],
         }
     )
 
 
-rule verdict:
-    input:
-        "results/{dataset}/counts.h5ad",
-        lambda wildcards: verdicts_of(wildcards.dataset),
-        lambda wildcards: expand(
-            "{fit}/{file}",
-            fit=fits_of(wildcards.dataset),
-            file=["fit.json", "scores.parquet", "cells.parquet", "entries.npz"],
+def what_was_scored(wildcards):
+    """Everything from which a data set's verdict is made."""
+    scores = ["scores.parquet", "cells.parquet", "entries.npz"]
+    return [
+        f"results/{wildcards.dataset}/counts.h5ad",
+        *expand(
+            "{fit}/{file}", fit=fits_of(wildcards.dataset), file=["fit.json", *scores]
         ),
-        lambda wildcards: expand(
+        *expand(
             "results/{dataset}/{baseline}/seed0/{file}",
             dataset=wildcards.dataset,
             baseline=baselines_of(wildcards.dataset),
-            file=["scores.parquet", "cells.parquet", "entries.npz"],
+            file=scores,
         ),
+    ]
+
+
+rule bootstrap:
+    input:
+        what_was_scored,
+        model=f"results/{{dataset}}/{CONTROL}/seed{SEEDS[0]}/model.safetensors",
+    output:
+        "results/{dataset}/bootstrap.json",
+    log:
+        "logs/{dataset}/bootstrap.log",
+    benchmark:
+        "benchmarks/{dataset}/bootstrap.tsv"
+    wildcard_constraints:
+        dataset=ONE_DATASET,
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_memory(4000),
+        runtime=600,
+        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        device=SETTINGS["device"],
+    params:
+        folder=subpath(output[0], parent=True),
+        arms=verdict_arms,
+        settings=section_options("network", "training", "verdict"),
+        code=fingerprint("bootstrap"),
+    message:
+        "Draw data from simpler fits of {wildcards.dataset} where a step is in question"
+    shell:
+        "countae bootstrap {params.folder:q} {output:q} {params.arms} {params.settings}"
+        " --threads {threads} --device {resources.device} > {log:q} 2>&1"
+
+
+def drawn_for(wildcards):
+    """The bootstrap of a data set, which the primary protocol alone has."""
+    primary = is_primary(wildcards.dataset)
+    return f"results/{wildcards.dataset}/bootstrap.json" if primary else []
+
+
+rule verdict:
+    input:
+        what_was_scored,
+        lambda wildcards: verdicts_of(wildcards.dataset),
+        drawn=drawn_for,
     output:
         verdict="results/{dataset}/verdict.json",
         genes="results/{dataset}/verdict_genes.parquet",
@@ -42,13 +85,16 @@ rule verdict:
     params:
         folder=subpath(output.verdict, parent=True),
         arms=verdict_arms,
+        others=lambda wildcards, input: as_options(
+            {"protocols": PROTOCOLS, "drawn": input.drawn} if input.drawn else {}
+        ),
         settings=section_options("verdict"),
         code=fingerprint("verdict"),
     message:
         "Decide which loss tells the story of {wildcards.dataset}"
     shell:
         "countae verdict {params.folder:q} {output.verdict:q} --genes {output.genes:q}"
-        " {params.arms} {params.settings} > {log:q} 2>&1"
+        " {params.arms} {params.others} {params.settings} > {log:q} 2>&1"
 
 
 rule export:
@@ -68,14 +114,14 @@ rule export:
         "logs/{dataset}/export.log",
     benchmark:
         "benchmarks/{dataset}/export.tsv"
+    wildcard_constraints:
+        dataset=ONE_DATASET,
     conda:
         "../../envs/torch.yaml"
     threads: 1
     resources:
         mem_mb=scaled_memory(4000),
         runtime=60,
-    wildcard_constraints:
-        dataset=ONE_DATASET,
     params:
         folder=subpath(output[0], parent=True),
         arms=as_options({"likelihoods": SETTINGS["likelihoods"], "seed": SEEDS[0]}),

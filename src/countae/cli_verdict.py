@@ -1,0 +1,217 @@
+"""The verbs that decide: bootstrap, verdict, rehearsals, referee, explain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from countae import config
+from countae.options import Device, Threads, loaded, log, names, numbers, settings
+
+if TYPE_CHECKING:
+    from countae.counts import CountMatrix
+    from countae.results import Results
+
+Folder = Annotated[Path, typer.Argument(help="Folder of one data set's results.")]
+Losses = Annotated[str, typer.Option("--likelihoods", help="Losses to compare.")]
+Seeds = Annotated[str, typer.Option("--seeds", help="Seeds of the fits.")]
+ControlSeeds = Annotated[str, typer.Option(help="Further seeds of the A/A arm.")]
+
+
+@settings("network", "training", "verdict")
+def bootstrap(
+    folder: Folder,
+    output: Annotated[Path, typer.Argument(help="bootstrap.json to write.")],
+    likelihoods: Losses,
+    seeds: Seeds,
+    control_seeds: ControlSeeds = "",
+    threads: Threads = 1,
+    device: Device = "auto",
+    *,
+    network: dict,
+    training: dict,
+    verdict: dict,
+) -> None:
+    """Draw data from simpler families' fits, where overdispersion or extra zeros are in question.
+
+    Example: countae bootstrap results/pbmc results/pbmc/bootstrap.json --likelihoods poisson,nb
+    --seeds 0,1,2
+    """
+    matrix = loaded(folder / "counts.h5ad", threads)
+    from countae.files import write_json
+    from countae.fit import load
+    from countae.rehearsal import draw_simpler, fitted_design
+    from countae.story import questions
+
+    results = _results(folder, likelihoods, seeds, control_seeds, verdict)
+    found, _ = _decided(matrix, results, verdict)
+    asked, drawn = questions(found), {}
+    if asked and verdict["bootstrap"]:
+        place = results.existing(results.control, results.seeds[0], "model.safetensors")
+        model = load(place, matrix)
+        plan = fitted_design(model, matrix, device=device)
+        chosen = {"network": network, "training": training, "verdict": verdict}
+        drawn = draw_simpler(matrix, plan, found, settings=chosen, device=device)
+    write_json(output, drawn)
+    log.print(
+        f"{folder.name}: "
+        + (
+            ", ".join(f"{len(made)} data sets drawn from {name}" for name, made in drawn.items())
+            or "no question that data drawn from a fit could answer"
+        )
+    )
+
+
+@settings("verdict")
+def verdict(
+    folder: Folder,
+    output: Annotated[Path, typer.Argument(help="verdict.json to write.")],
+    genes: Annotated[Path, typer.Option(help="verdict_genes.parquet to write.")],
+    likelihoods: Losses,
+    seeds: Seeds,
+    control_seeds: ControlSeeds = "",
+    protocols: Annotated[
+        str, typer.Option(help="Further hold-out protocols whose verdicts are compared.")
+    ] = "",
+    drawn: Annotated[
+        Path | None, typer.Option(help="bootstrap.json of `countae bootstrap`.")
+    ] = None,
+    *,
+    verdict: dict,
+) -> None:
+    """Compare the losses of one data set: winner, tie, undecided, or abstain with the reason.
+
+    Example: countae verdict results/pbmc verdict.json --genes genes.parquet --likelihoods nb,zinb
+    --seeds 0,1,2
+    """
+    from countae.counts import CountMatrix
+    from countae.files import read_json, write_json, written_aside
+    from countae.protocol_verdict import compared
+
+    results = _results(folder, likelihoods, seeds, control_seeds, verdict)
+    matrix = CountMatrix.load(folder / "counts.h5ad")
+    replicates = {} if drawn is None else read_json(config.existing_file(drawn, "bootstrap.json"))
+    found, table = _decided(matrix, results, verdict, drawn=replicates)
+    found["protocol"] = matrix.protocol
+    others = {other: read_json(results.verdict_of(other)) for other in names(protocols)}
+    found["protocols"] = compared(found, others)
+    with written_aside(genes) as aside:
+        table.to_parquet(aside, index=False)
+    write_json(output, found)
+    log.print(found["sentence"])
+
+
+@settings("network", "training", "verdict")
+def rehearse(
+    counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
+    output: Annotated[Path, typer.Argument(help="The .json file to write.")],
+    model: Annotated[Path, typer.Option(help="Network whose means are simulated around.")],
+    family: Annotated[str, typer.Option(help="True family; see `countae list simulators`.")],
+    likelihoods: Losses,
+    seeds: Seeds,
+    replicate: Annotated[int, typer.Option(min=0, help="Seed of the simulated counts.")] = 0,
+    threads: Threads = 1,
+    device: Device = "auto",
+    *,
+    network: dict,
+    training: dict,
+    verdict: dict,
+) -> None:
+    """Run the whole comparison on counts of a known family, drawn from your own fit.
+
+    Example: countae rehearse results/pbmc/counts.h5ad nb-0.json --family nb --likelihoods nb,zinb
+    --model results/pbmc/nb/seed0/model.safetensors --seeds 0,1,2
+    """
+    from countae import simulate
+
+    simulate.check(family)
+    matrix = loaded(counts, threads)
+    from countae.files import write_json
+    from countae.fit import load
+    from countae.rehearsal import fitted_design
+    from countae.rehearsal import rehearse as run
+
+    plan = fitted_design(load(config.existing_file(model, "model"), matrix), matrix, device=device)
+    made = run(
+        matrix, plan, family, replicate=replicate, likelihoods=names(likelihoods),
+        seeds=numbers(seeds), device=device,
+        settings={"network": network, "training": training, "verdict": verdict},
+    )  # fmt: skip
+    write_json(output, made)
+    log.print(f"{family} {replicate}: {made['story']['reason']}")
+
+
+def referee(
+    rehearsals: Annotated[list[Path], typer.Argument(help="Files of `countae rehearse`.")],
+    output: Annotated[Path, typer.Option(help="referee.json to write.")],
+) -> None:
+    """Tell what can be told apart at this depth: true family against verdict.
+
+    Example: countae referee results/pbmc/referee/*.json --output referee.json
+    """
+    from rich.table import Table
+
+    from countae.files import read_json, write_json
+    from countae.referee import confusion
+
+    found = confusion([read_json(config.existing_file(p, "rehearsal")) for p in rehearsals])
+    table = Table("true family", "stories told", "right", "zero inflation asserted")
+    for family, row in found["rows"].items():
+        told = ", ".join(f"{n} × {story}" for story, n in row["stories"].items())
+        right = "–" if row["right"] is None else f"{row['right']}/{row['n']}"
+        table.add_row(family, told, right, f"{row['zero_inflation']}/{row['n']}")
+    log.print(table)
+    log.print(found["sentence"])
+    write_json(output, found)
+
+
+def explain(
+    verdicts: Annotated[list[Path], typer.Argument(help="verdict.json files.")],
+    short: Annotated[
+        bool, typer.Option("--short/--long", help="One sentence, or the reasons as well.")
+    ] = False,
+) -> None:
+    """Tell verdicts as prose.
+
+    Example: countae explain results/pbmc68k/verdict.json
+    """
+    from countae.files import read_json
+
+    for path in verdicts:
+        found = read_json(config.existing_file(path, "verdict.json"))
+        typer.echo(found["sentence"])
+        if short:
+            continue
+        for name, axis in found["axes"].items():
+            typer.echo(f"  {name} ({axis['outcome']}): {axis['reason']}")
+        for name in ("story", "overdispersion", "zero_inflation"):
+            typer.echo(f"  {name.replace('_', ' ')}: {found[name]['reason']}")
+        for protocol in found["protocols"].values():
+            typer.echo(f"  {protocol['reason']}")
+
+
+def _results(
+    folder: Path, likelihoods: str, seeds: str, control_seeds: str, rule: dict[str, Any]
+) -> Results:
+    from countae.results import Results
+
+    return Results(
+        folder, names(likelihoods), numbers(seeds), rule["control"], numbers(control_seeds)
+    )
+
+
+def _decided(
+    matrix: CountMatrix, results: Results, rule: dict[str, Any], *, drawn: dict | None = None
+) -> tuple[dict[str, Any], Any]:
+    """Verdict and table of genes of the results in a folder."""
+    from countae.gene_verdict import describe_genes
+    from countae.verdict import decide
+
+    folder = results.folder
+    name = folder.name if matrix.protocol == "masked" else folder.parent.name
+    return decide(
+        results, rule, dataset=name, gene_table=describe_genes(matrix),
+        donors=matrix.test_donors, drawn=drawn,
+    )  # fmt: skip

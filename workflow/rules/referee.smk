@@ -1,0 +1,64 @@
+REFEREE = SETTINGS["referee"]
+
+
+rule rehearse:
+    input:
+        counts="results/{dataset}/counts.h5ad",
+        model=f"results/{{dataset}}/{CONTROL}/seed{SEEDS[0]}/model.safetensors",
+    output:
+        "results/{dataset}/referee/{family}-{replicate}.json",
+    log:
+        "logs/{dataset}/referee/{family}-{replicate}.log",
+    benchmark:
+        "benchmarks/{dataset}/referee/{family}-{replicate}.tsv"
+    wildcard_constraints:
+        dataset=ONE_DATASET,
+        family="|".join(REFEREE["families"]),
+        replicate=r"\d+",
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_memory(4000),
+        runtime=600,
+        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        device=SETTINGS["device"],
+    params:
+        arms=as_options({"likelihoods": SETTINGS["likelihoods"], "seeds": SEEDS}),
+        settings=section_options("network", "training", "verdict"),
+        code=fingerprint("rehearse"),
+    message:
+        "Rehearse {wildcards.dataset} with {wildcards.family} counts ({wildcards.replicate})"
+    shell:
+        "countae rehearse {input.counts:q} {output:q} --model {input.model:q}"
+        " --family {wildcards.family} --replicate {wildcards.replicate} {params.arms}"
+        " {params.settings} --threads {threads} --device {resources.device} > {log:q} 2>&1"
+
+
+rule referee:
+    input:
+        expand(
+            "results/{{dataset}}/referee/{family}-{replicate}.json",
+            family=REFEREE["families"],
+            replicate=range(REFEREE["replicates"]),
+        ),
+    output:
+        "results/{dataset}/referee.json",
+    log:
+        "logs/{dataset}/referee.log",
+    benchmark:
+        "benchmarks/{dataset}/referee.tsv"
+    wildcard_constraints:
+        dataset=ONE_DATASET,
+    conda:
+        "../../envs/counts.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_memory(1000),
+        runtime=10,
+    params:
+        code=fingerprint("referee"),
+    message:
+        "Tell what can be told apart on data like {wildcards.dataset}"
+    shell:
+        "countae referee {input:q} --output {output:q} > {log:q} 2>&1"
