@@ -67,7 +67,8 @@ ALLOWED = {
     "options": set(),
 }
 TORCH_ROOMS = {
-    "likelihoods", "kernels", "protocols", "model", "fit", "predict", "noise", "baselines", "cli",
+    "likelihoods", "kernels", "protocols", "model", "fit", "predict", "noise", "baselines",
+    "options",
 }  # fmt: skip
 
 

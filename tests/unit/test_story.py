@@ -1,0 +1,183 @@
+"""The story on made-up scores: each step of complexity must be earned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_up import CELLS, GENES, World
+from scipy import stats
+
+from countae.story import exceeds, questions, settled, significant
+
+LOSSES = ["poisson", "zinb", "nb"]
+NULL_NB = {"same_means_gap": 0.2, "network_gap": -0.003, "significant_share": 0.0}
+NULL_POISSON = {"same_means_gap": 0.01}
+
+
+def around(rng, centre):
+    """Eight replicates whose statistics spread by a thousandth."""
+    return [
+        {key: value + 1e-3 * rng.standard_normal() for key, value in centre.items()}
+        for _ in range(8)
+    ]
+
+
+@pytest.fixture
+def drawn():
+    rng = np.random.default_rng(2)
+    return {"poisson": around(rng, NULL_POISSON), "nb": around(rng, NULL_NB)}
+
+
+@pytest.fixture
+def world(tmp_path):
+    """NB networks best; the columns of every network are |poisson +.2, |nb and |zinb alike."""
+    return World(tmp_path).add("gene_mean", 0.1).add("poisson", 0.2)
+
+
+def test_overdispersion_is_the_story_of_nb_counts(world, drawn):
+    found = world.add("nb", 0.0).add("zinb", 0.0).decide(LOSSES, drawn=drawn)[0]
+    assert found["story"] == found["story"] | {"family": "nb", "doubts": []}
+    assert found["overdispersion"]["asserted"]
+    boot = found["overdispersion"]["conditions"]["same_means_gap_exceeds_bootstrap"]
+    assert boot["observed"] == pytest.approx(0.2, abs=0.01)
+    assert boot["replicates"] == 8
+    assert not found["zero_inflation"]["asserted"]
+    assert found["zero_inflation"]["reason"].startswith("No excess of zeros over the negative")
+    assert "the story is negative binomial; zero inflation is not asserted" in found["sentence"]
+
+
+def test_a_lead_that_errors_of_means_explain_is_a_poisson_story(world, drawn):
+    """NB noise leads by 0.2, but so it does on data drawn from the fitted Poisson."""
+    drawn["poisson"] = [{"same_means_gap": 0.2 + 0.01 * k} for k in range(-4, 5)]
+    found = world.add("nb", 0.0).add("zinb", 0.0).decide(LOSSES, drawn=drawn)[0]
+    assert found["axes"]["overall"]["recommended"] == "nb"
+    assert found["story"]["family"] == "poisson"
+    assert "errors of the means explain it" in found["overdispersion"]["reason"]
+
+
+def zero_inflated(world):
+    """ZINB noise leads around the same means, the ZINB network too, and genes are significant."""
+    world.p_values = np.where(np.arange(GENES) < 20, 1e-6, 0.7)
+    levels = {"zinb": -0.05}
+    return world.add("nb", 0.0, columns=levels).add("zinb", -0.04, columns=levels)
+
+
+def test_zero_inflation_is_asserted_when_all_conditions_hold(world, drawn):
+    found = zero_inflated(world).decide(LOSSES, drawn=drawn)[0]
+    inflation = found["zero_inflation"]
+    assert {name: c["met"] for name, c in inflation["conditions"].items()} == {
+        "same_means": True, "significant_share_exceeds_bootstrap": True,
+        "network_gap_exceeds_bootstrap": True, "no_normal_noise": True,
+    }  # fmt: skip
+    assert inflation["asserted"]
+    assert found["story"]["family"] == "zinb"
+    assert inflation["observed"]["n_significant"] == 20
+    assert inflation["observed"]["significant_share"] == pytest.approx(20 / GENES)
+    assert "zero inflation is asserted" in found["sentence"]
+    assert inflation["reason"].startswith("Zeros beyond the NB's")
+
+
+@pytest.mark.parametrize("statistic", ["significant_share", "network_gap"])
+def test_one_failing_bootstrap_condition_is_enough(world, drawn, statistic):
+    for record in drawn["nb"]:
+        record[statistic] = 0.9
+    found = zero_inflated(world).decide(LOSSES, drawn=drawn)[0]
+    assert not found["zero_inflation"]["asserted"]
+    assert found["story"]["family"] == "nb"
+    assert "data without extra zeros do the same" in found["zero_inflation"]["reason"]
+
+
+def test_nothing_is_asserted_before_the_bootstrap_was_run(world):
+    found = zero_inflated(world).decide(LOSSES)[0]
+    assert not found["zero_inflation"]["asserted"]
+    assert not found["overdispersion"]["asserted"]
+    assert found["story"]["doubts"] == ["overdispersion", "zero_inflation"]
+    assert "were not run" in found["zero_inflation"]["reason"]
+    assert "as far as can be told" in found["sentence"]
+    assert questions(found) == {
+        "poisson": {"same_means_gap": pytest.approx(0.2, abs=0.01)},
+        "nb": {
+            "significant_share": pytest.approx(20 / GENES),
+            "network_gap": pytest.approx(0.04, abs=0.01),
+        },
+    }
+
+
+def test_a_better_zinb_network_alone_is_no_zero_inflation(world, drawn):
+    world.add("nb", 0.0).add("zinb", -0.05)
+    found = world.decide(LOSSES, drawn=drawn)[0]
+    assert found["axes"]["overall"]["winner"] == "zinb"
+    assert not found["zero_inflation"]["asserted"]
+    assert "predicts better, but not because of excess zeros" in found["zero_inflation"]["reason"]
+    assert "nb" not in questions(found)
+
+
+def test_a_gap_that_nobody_can_tell_is_no_proof_of_absence(tmp_path, drawn):
+    """The interval reaches far above what would matter: absence must not be claimed."""
+    world = World(tmp_path, cell_noise=0.0).add("gene_mean", 0.3).add("poisson", 0.2)
+    noise = 0.1 * np.random.default_rng(3).standard_normal((CELLS, 1))
+    world.add("nb", 0.0, columns={"zinb": -0.003 + noise}).add("zinb", 0.01)
+    found = world.decide(LOSSES, drawn=drawn)[0]
+    assert found["zero_inflation"]["reason"].startswith("Not shown")
+    assert found["story"]["doubts"] == ["zero_inflation"]
+
+
+def test_normal_noise_that_fits_best_is_the_story(world, drawn):
+    """Counts cut from a normal have more zeros than an NB makes, and no extra zeros."""
+    levels = {"zinb": -0.05, "mse_counts": -0.2}
+    world.p_values = np.full(GENES, 1e-6)
+    world.add("nb", 0.0, columns=levels).add("zinb", -0.04, columns=levels)
+    found = world.decide(LOSSES, drawn=drawn)[0]
+    assert found["story"]["family"] == "mse_counts"
+    assert not found["zero_inflation"]["asserted"]
+    assert "normal noise fits better than either" in found["zero_inflation"]["reason"]
+    assert "MSE counts, was not compared" in found["story"]["reason"]
+    assert "nb" not in questions(found)
+
+
+def test_without_both_networks_zero_inflation_is_not_tested(world, drawn):
+    world.add("nb", 0.0, columns={"zinb": -0.05})
+    found = world.decide(["poisson", "nb"], drawn=drawn)[0]
+    gap = found["zero_inflation"]["conditions"]["network_gap_exceeds_bootstrap"]
+    assert gap == {"met": None, "reason": "needs networks of both ZINB and NB"}
+    assert not found["zero_inflation"]["asserted"]
+    assert set(questions(found)) == {"poisson"}
+
+
+def test_the_prediction_limit_is_students():
+    """Oracle: the size of the test on normal statistics, 5 % within three standard errors; the
+    demand to exceed every replicate makes it smaller when they are many.
+    """
+    rng, runs = np.random.default_rng(5), 4_000
+    values = rng.standard_normal((runs, 6))
+    p = [exceeds("network_gap", x[0], list(x[1:]), 0.05)["p"] for x in values]
+    assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=3 * 0.0035)
+    drawn = values[0, 1:]
+    statistic = (values[0, 0] - drawn.mean()) / (drawn.std(ddof=1) * np.sqrt(1 + 1 / 5))
+    assert p[0] == pytest.approx(stats.t.sf(statistic, 4))
+    met = [exceeds("network_gap", x[0], list(x[1:]), 0.05)["met"] for x in values]
+    assert all(x[0] > x[1:].max() for x, yes in zip(values, met, strict=True) if yes)
+
+
+def test_a_statistic_without_spread_needs_a_visible_lead():
+    """Shares of zero in every replicate: one gene in a thousand more is no evidence."""
+    assert exceeds("significant_share", 0.5, [0.0] * 5, 0.05)["met"]
+    assert not exceeds("significant_share", 0.001, [0.0] * 5, 0.05)["met"]
+
+
+def test_drawing_stops_when_the_answer_is_clear():
+    asked = {"network_gap": 0.01}
+    null = [{"network_gap": value} for value in (0.0, 0.001, -0.001, 0.0005)]
+    assert not settled(asked, null[:3], 0.05)  # p = 0.007: clear enough only at the last one
+    assert settled(asked, null, 0.05)
+    assert not settled({"network_gap": 1.0}, null[:2], 0.05)
+    assert settled({"network_gap": 0.1}, null[:3], 0.05)
+    assert settled({"network_gap": 0.0008}, null[:2], 0.05)  # one replicate exceeds it: never met
+    assert not settled({"network_gap": 0.002}, null, 0.05)
+
+
+def test_genes_without_a_test_do_not_count():
+    """NaN is "not testable"; the correction is over the tested genes only."""
+    p = np.array([np.nan, 0.01, 0.04, np.nan, 0.9])
+    assert significant(p, 0.05) == 1
+    assert significant(np.full(4, np.nan), 0.05) == 0
