@@ -1,6 +1,6 @@
 """How often the rule calls a loss different from itself: `python benchmarks/same_loss.py`.
 
-Fits one loss with ten seeds on simulated data, parts the seeds into two halves of five in every way,
+Fits one loss with ten seeds on simulated data, parts the seeds into halves of five in every way,
 and puts each pair of halves through the rule of the verdict as if they were two losses. Prints the
 share of comparisons with a winner, per data set and in all, with and without the part of the error
 that comes from seeds: leaving it out is what single-run comparisons do.

@@ -19,7 +19,7 @@ from countae.prepare import mark
 from countae.protocols.masked import Masked
 from countae.results import NULL, Results
 from countae.score import Scores, noise_cells, score_baseline, score_network
-from countae.story import INFLATED, PLAIN, POISSON, questions, settled
+from countae.story import RIVALS, questions, settled
 from countae.verdict import decide
 
 FEWEST_CELLS = 3  # training cells in which a simulated gene must be seen
@@ -254,11 +254,10 @@ def draw_simpler(
     """
     drawn: dict[str, list[dict[str, Any]]] = {}
     for family, asked in questions(found).items():
-        losses = [family, {POISSON: PLAIN, PLAIN: INFLATED}[family]]
         replicates = drawn[family] = []
         for k in range(settings["verdict"]["bootstrap"]):
             made = rehearse(
-                matrix, plan, family, replicate=k, likelihoods=losses, seeds=[0],
+                matrix, plan, family, replicate=k, likelihoods=RIVALS[family], seeds=[0],
                 settings=settings, device=device, bootstrap=False,
             )  # fmt: skip
             replicates.append(made["observed"])

@@ -18,11 +18,20 @@ from countae.results import Results
 from countae.wording import confidence, overdispersion_reason, story_reason, zero_inflation_reason
 
 POISSON, PLAIN, INFLATED = "poisson", "nb", "zinb"  # count families, each nested in the next
-NORMAL = "mse_counts"
+NORMAL, GAUSSIAN = "mse_counts", "gaussian"  # the noise, and the simulator of such counts
 TEST = "zero_inflation_test"
 FEWEST_REPLICATES = 3
 CLEAR = 1e-3  # p-value at which no further replicates are drawn
-SMALLEST_SPREAD = {"significant_share": 0.01, "network_gap": 2e-4, "same_means_gap": 2e-4}
+SMALLEST_SPREAD = {"significant_share": 0.01}
+SMALLEST_GAP_SPREAD = 2e-4  # nats/entry
+# which simulated family answers which statistic, for the two steps of complexity
+ASKED = {
+    "overdispersion": {"same_means_gap": POISSON},
+    "zero_inflation": {
+        "significant_share": PLAIN, "network_gap": PLAIN, "normal_gap": GAUSSIAN,
+    },
+}  # fmt: skip
+RIVALS = {POISSON: [POISSON, PLAIN], PLAIN: [PLAIN, INFLATED], GAUSSIAN: [PLAIN, INFLATED]}
 Cells = dict[str, dict[tuple, np.ndarray]]
 Drawn = dict[str, list[dict[str, Any]]]
 
@@ -49,7 +58,7 @@ def tell(
         The configuration's section ``verdict``.
     donors : ndarray, (cell,), optional
     drawn : dict of list of dict, optional
-        Statistics of data drawn from the fitted ``poisson`` and from the fitted ``nb``.
+        Statistics of data drawn from the fitted ``poisson``, ``nb`` and ``gaussian``.
 
     Returns
     -------
@@ -60,17 +69,14 @@ def tell(
     observed = statistics(results, cells, mean, settings)
     normal = _better(columns, NORMAL, [POISSON, PLAIN, INFLATED], rule)
     steps = {}
-    for name, richer, simpler, asked, word in (
-        ("overdispersion", PLAIN, POISSON, ["same_means_gap"], overdispersion_reason),
-        (
-            "zero_inflation", INFLATED, PLAIN, ["significant_share", "network_gap"],
-            zero_inflation_reason,
-        ),
-    ):  # fmt: skip
+    for name, richer, simpler, word in (
+        ("overdispersion", PLAIN, POISSON, overdispersion_reason),
+        ("zero_inflation", INFLATED, PLAIN, zero_inflation_reason),
+    ):
         first = _same_means(columns, richer, simpler, rule) | {"network": mean["best"]}
         conditions = {"same_means": first}
-        for statistic in asked:
-            values = [record[statistic] for record in drawn.get(simpler, [])]
+        for statistic, family in ASKED[name].items():
+            values = [record[statistic] for record in drawn.get(family, [])]
             conditions[f"{statistic}_exceeds_bootstrap"] = exceeds(
                 statistic, observed.get(statistic), values, settings["level"]
             )
@@ -95,14 +101,18 @@ def statistics(
     Returns
     -------
     dict
-        ``same_means_gap``: lead of NB over Poisson noise around the best means, nats/entry. Where
-        NB and ZINB networks are compared also ``network_gap``: lead of the ZINB network;
+        ``same_means_gap``: lead of NB over Poisson noise around the best means, nats/entry;
+        ``normal_gap``: lead of ZINB over normal noise there. Where NB and ZINB networks are
+        compared also ``network_gap``: lead of the ZINB network;
         ``significant_share`` of testable genes with extra zeros around the NB network's means,
         ``n_significant`` and ``n_testable``, all averaged over seeds.
     """
     columns = cells[mean["best"]]
-    gap = columns[POISSON, "log_score"].mean() - columns[PLAIN, "log_score"].mean()
-    found: dict[str, Any] = {"same_means_gap": float(gap)}
+    score = {noise: columns[noise, "log_score"].mean() for noise in (POISSON, PLAIN, INFLATED)}
+    found: dict[str, Any] = {"same_means_gap": float(score[POISSON] - score[PLAIN])}
+    if (NORMAL, "log_score") in columns:
+        normal = columns[NORMAL, "log_score"].mean()
+        found["normal_gap"] = float(normal - score[INFLATED])
     if not {INFLATED, PLAIN} <= set(cells):
         return found
     score = {name: cells[name]["native", "log_score"].mean() for name in (INFLATED, PLAIN)}
@@ -140,14 +150,14 @@ def questions(found: dict[str, Any]) -> dict[str, dict[str, float]]:
     dict by family; a step is left out when one of its other conditions fails already
     """
     asked: dict[str, dict[str, float]] = {}
-    for name, simpler in (("overdispersion", POISSON), ("zero_inflation", PLAIN)):
-        conditions = found[name]["conditions"].items()
-        boots = {key: c for key, c in conditions if key.endswith("_exceeds_bootstrap")}
-        others = [c["met"] for key, c in conditions if key not in boots]
-        if all(others) and all("observed" in c for c in boots.values()):
-            asked[simpler] = {
-                key.removesuffix("_exceeds_bootstrap"): c["observed"] for key, c in boots.items()
-            }
+    for name, families in ASKED.items():
+        conditions = found[name]["conditions"]
+        boots = {statistic: conditions[f"{statistic}_exceeds_bootstrap"] for statistic in families}
+        others = [c["met"] for key, c in conditions.items() if not key.endswith("_bootstrap")]
+        if not all(others) or not all("observed" in c for c in boots.values()):
+            continue
+        for statistic, family in families.items():
+            asked.setdefault(family, {})[statistic] = boots[statistic]["observed"]
     return asked
 
 
@@ -169,11 +179,11 @@ def exceeds(name: str, observed: float | None, drawn: list[float], level: float)
     level (Student's t prediction; an average over thousands of counts is close to normal).
     """
     if observed is None:
-        return {"met": None, "reason": "needs networks of both ZINB and NB"}
+        return {"met": None, "reason": "needs networks of ZINB and NB, and normal noise"}
     if len(drawn) < FEWEST_REPLICATES and not any(value >= observed for value in drawn):
         return {"met": None, "reason": "not run", "observed": observed, "p": 1.0}
     n, centre = len(drawn), float(np.mean(drawn))
-    spread = max(float(np.std(drawn, ddof=1)) if n > 1 else 0.0, SMALLEST_SPREAD[name])
+    spread = max(float(np.std(drawn, ddof=1)) if n > 1 else 0.0, _smallest_spread(name))
     statistic = (observed - centre) / (spread * np.sqrt(1 + 1 / n))
     p = float(stats.t.sf(statistic, max(n - 1, 1)))
     return {
@@ -184,6 +194,11 @@ def exceeds(name: str, observed: float | None, drawn: list[float], level: float)
         "replicates": n,
         "p": p,
     }
+
+
+def _smallest_spread(name: str) -> float:
+    """Spread that replicates are believed to have at least, should all of them agree."""
+    return SMALLEST_SPREAD.get(name, SMALLEST_GAP_SPREAD)
 
 
 def _same_means(
@@ -217,6 +232,9 @@ def _story(
 ) -> dict[str, Any]:
     """The simplest family that nothing speaks against, and what of it these data leave open."""
     family = POISSON
+    as_normal = steps["zero_inflation"]["conditions"]["normal_gap_exceeds_bootstrap"]
+    suspected = steps["zero_inflation"]["conditions"]["same_means"]["met"]
+    normal = normal or (suspected and as_normal["met"] is False)
     if normal:
         family = NORMAL
     elif steps["zero_inflation"]["asserted"]:

@@ -187,6 +187,7 @@ def zero_inflation_reason(
     first = conditions["same_means"]
     share = conditions["significant_share_exceeds_bootstrap"]
     gap = conditions["network_gap_exceeds_bootstrap"]
+    normal = conditions["normal_gap_exceeds_bootstrap"]
     numbers = _same_means(first, "ZINB", "NB")
     if asserted:
         return (
@@ -196,8 +197,13 @@ def zero_inflation_reason(
         )
     if first["met"] and not conditions["no_normal_noise"]["met"]:
         return f"Not asserted: {numbers}, but normal noise fits better than either."
+    if first["met"] and normal["met"] is False:
+        return (
+            f"Not asserted: {numbers}, but normal noise cut at zero does the same "
+            f"({_against_bootstrap(normal, 'lead of ZINB over normal noise')})."
+        )
     if first["met"]:
-        not_run = None in (share["met"], gap["met"])
+        not_run = None in (share["met"], gap["met"], normal["met"])
         failed = [
             _against_bootstrap(condition, what)
             for condition, what in (
@@ -206,7 +212,7 @@ def zero_inflation_reason(
             if condition["met"] is False
         ]  # fmt: skip
         why = (
-            "the two conditions that compare with data simulated from the fitted NB were not run; "
+            "the conditions that compare with data simulated from simpler fits were not run; "
             "without them a better fit may be taken for zeros"
             if not_run
             else f"data without extra zeros do the same ({'; '.join(failed)})"

@@ -12,6 +12,7 @@ from countae.fit import fit
 from countae.referee import TOLD_BY, confusion
 from countae.rehearsal import draw_simpler, fitted_design, rehearse, simulated_like
 from countae.simulate import names
+from countae.story import ASKED
 
 QUICK = {
     "network": {"hidden": [16], "latent": 4, "dropout": 0.1},
@@ -116,7 +117,7 @@ def test_only_questioned_families_are_drawn(fitted):
                 "same_means_gap_exceeds_bootstrap": condition,
             }
         },
-        "zero_inflation": {"conditions": {"same_means": {"met": False}}},
+        "zero_inflation": {"conditions": {"same_means": {"met": False}} | not_asked},
     }
     drawn = draw_simpler(matrix, plan, asked, settings=QUICK, device="cpu")
     assert list(drawn) == ["poisson"]

@@ -12,6 +12,7 @@ from countae.story import exceeds, questions, settled, significant
 LOSSES = ["poisson", "zinb", "nb"]
 NULL_NB = {"same_means_gap": 0.2, "network_gap": -0.003, "significant_share": 0.0}
 NULL_POISSON = {"same_means_gap": 0.01}
+NULL_NORMAL = {"normal_gap": 0.01}
 
 
 def around(rng, centre):
@@ -25,7 +26,11 @@ def around(rng, centre):
 @pytest.fixture
 def drawn():
     rng = np.random.default_rng(2)
-    return {"poisson": around(rng, NULL_POISSON), "nb": around(rng, NULL_NB)}
+    return {
+        "poisson": around(rng, NULL_POISSON),
+        "nb": around(rng, NULL_NB),
+        "gaussian": around(rng, NULL_NORMAL),
+    }
 
 
 @pytest.fixture
@@ -58,7 +63,7 @@ def test_a_lead_that_errors_of_means_explain_is_a_poisson_story(world, drawn):
 def zero_inflated(world):
     """ZINB noise leads around the same means, the ZINB network too, and genes are significant."""
     world.p_values = np.where(np.arange(GENES) < 20, 1e-6, 0.7)
-    levels = {"zinb": -0.05}
+    levels = {"zinb": -0.05, "mse_counts": 0.3}
     return world.add("nb", 0.0, columns=levels).add("zinb", -0.04, columns=levels)
 
 
@@ -67,7 +72,8 @@ def test_zero_inflation_is_asserted_when_all_conditions_hold(world, drawn):
     inflation = found["zero_inflation"]
     assert {name: c["met"] for name, c in inflation["conditions"].items()} == {
         "same_means": True, "significant_share_exceeds_bootstrap": True,
-        "network_gap_exceeds_bootstrap": True, "no_normal_noise": True,
+        "network_gap_exceeds_bootstrap": True, "normal_gap_exceeds_bootstrap": True,
+        "no_normal_noise": True,
     }  # fmt: skip
     assert inflation["asserted"]
     assert found["story"]["family"] == "zinb"
@@ -100,6 +106,7 @@ def test_nothing_is_asserted_before_the_bootstrap_was_run(world):
             "significant_share": pytest.approx(20 / GENES),
             "network_gap": pytest.approx(0.04, abs=0.01),
         },
+        "gaussian": {"normal_gap": pytest.approx(0.35, abs=0.01)},
     }
 
 
@@ -135,11 +142,20 @@ def test_normal_noise_that_fits_best_is_the_story(world, drawn):
     assert "nb" not in questions(found)
 
 
+def test_zeros_that_cut_normals_make_are_a_normal_story(world, drawn):
+    """ZINB noise leads, but on data drawn from the fitted normal it leads as much."""
+    drawn["gaussian"] = [{"normal_gap": 0.35 + 0.01 * k} for k in range(-4, 5)]
+    found = zero_inflated(world).decide(LOSSES, drawn=drawn)[0]
+    assert found["story"]["family"] == "mse_counts"
+    assert not found["zero_inflation"]["asserted"]
+    assert "normal noise cut at zero does the same" in found["zero_inflation"]["reason"]
+
+
 def test_without_both_networks_zero_inflation_is_not_tested(world, drawn):
     world.add("nb", 0.0, columns={"zinb": -0.05})
     found = world.decide(["poisson", "nb"], drawn=drawn)[0]
     gap = found["zero_inflation"]["conditions"]["network_gap_exceeds_bootstrap"]
-    assert gap == {"met": None, "reason": "needs networks of both ZINB and NB"}
+    assert gap == {"met": None, "reason": "needs networks of ZINB and NB, and normal noise"}
     assert not found["zero_inflation"]["asserted"]
     assert set(questions(found)) == {"poisson"}
 
