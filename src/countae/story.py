@@ -21,7 +21,7 @@ POISSON, PLAIN, INFLATED = "poisson", "nb", "zinb"  # count families, each neste
 NORMAL, GAUSSIAN = "mse_counts", "gaussian"  # the noise, and the simulator of such counts
 TEST = "zero_inflation_test"
 FEWEST_REPLICATES = 3
-CLEAR = 1e-3  # p-value at which no further replicates are drawn
+CLEAR = 5e-3  # p-value at which no further replicates are drawn; the test then has a size of 5 %
 SMALLEST_SPREAD = {"significant_share": 0.01}
 SMALLEST_GAP_SPREAD = 2e-4  # nats/entry
 # which simulated family answers which statistic, for the two steps of complexity

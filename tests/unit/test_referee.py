@@ -110,13 +110,10 @@ def test_only_questioned_families_are_drawn(fitted):
     """One question that a single replicate settles: no more than that one is made."""
     matrix, plan = fitted
     condition = {"met": None, "observed": -10.0}
+    not_asked = {f"{name}_exceeds_bootstrap": {"met": None} for name in ASKED["zero_inflation"]}
+    shown = {"same_means": {"met": True}, "same_means_gap_exceeds_bootstrap": condition}
     asked = {
-        "overdispersion": {
-            "conditions": {
-                "same_means": {"met": True},
-                "same_means_gap_exceeds_bootstrap": condition,
-            }
-        },
+        "overdispersion": {"conditions": shown},
         "zero_inflation": {"conditions": {"same_means": {"met": False}} | not_asked},
     }
     drawn = draw_simpler(matrix, plan, asked, settings=QUICK, device="cpu")

@@ -175,6 +175,20 @@ def test_the_prediction_limit_is_students():
     assert all(x[0] > x[1:].max() for x, yes in zip(values, met, strict=True) if yes)
 
 
+def test_stopping_early_keeps_the_size():
+    """Recovery: drawing until settled, 19 at most, errs in 5 % of normal statistics (± 3 SE)."""
+    rng, runs, wrong = np.random.default_rng(6), 3_000, 0
+    for values in rng.standard_normal((runs, 20)):
+        asked, drawn = {"network_gap": values[0]}, []
+        for value in values[1:]:
+            drawn.append({"network_gap": value})
+            if settled(asked, drawn, 0.05):
+                break
+        answer = exceeds("network_gap", values[0], [d["network_gap"] for d in drawn], 0.05)
+        wrong += bool(answer["met"])
+    assert wrong / runs == pytest.approx(0.05, abs=3 * np.sqrt(0.05 * 0.95 / runs))
+
+
 def test_a_statistic_without_spread_needs_a_visible_lead():
     """Shares of zero in every replicate: one gene in a thousand more is no evidence."""
     assert exceeds("significant_share", 0.5, [0.0] * 5, 0.05)["met"]
@@ -184,7 +198,7 @@ def test_a_statistic_without_spread_needs_a_visible_lead():
 def test_drawing_stops_when_the_answer_is_clear():
     asked = {"network_gap": 0.01}
     null = [{"network_gap": value} for value in (0.0, 0.001, -0.001, 0.0005)]
-    assert not settled(asked, null[:3], 0.05)  # p = 0.007: clear enough only at the last one
+    assert not settled(asked, null[:3], 0.05)  # p = 0.007: clear enough only with the fourth
     assert settled(asked, null, 0.05)
     assert not settled({"network_gap": 1.0}, null[:2], 0.05)
     assert settled({"network_gap": 0.1}, null[:3], 0.05)
