@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GENE_BLOCK = 256
+TESTED, RICHER = "nb", "zinb"  # the networks that the test of extra zeros is asked of
+ZERO_TEST = "zero_inflation_test"
 
 
 def describe_genes(matrix: CountMatrix) -> pd.DataFrame:
@@ -60,6 +62,9 @@ def judge_genes(
     DataFrame
         ``gene_table`` with ``class``, ``best``, ``difference`` to the next best and its
         ``standard_error`` (nats/entry), ``delta``, and the log score of every loss and the null.
+        Where NB and ZINB were compared also ``zero_inflation_p``, the test of extra zeros around
+        the NB network's means (median over seeds, NaN: not testable), and ``zero_inflation_fdr``,
+        the same adjusted for the number of testable genes.
     list of dict
         For every ordered pair of losses, on how many testable genes the first is better.
     """
@@ -89,6 +94,8 @@ def judge_genes(
     genes["delta"], genes["null_log_score"] = gaps.delta, null
     for name, score in zip(names, means, strict=True):
         genes[f"log_score_{name}"] = score
+    if {TESTED, RICHER} <= set(names):
+        genes["zero_inflation_p"], genes["zero_inflation_fdr"] = _test_of_zeros(results, genes)
     pairs = []
     for k, better in enumerate(names):
         over = _gaps(per_cell, per_seed, np.full_like(best, k), delta, rule)
@@ -99,6 +106,18 @@ def judge_genes(
             if worse != better
         ]
     return genes, pairs
+
+
+def _test_of_zeros(results: Results, genes: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """p-value of extra zeros of each gene, as it is and adjusted; NaN where not testable."""
+    of_seeds = [
+        results.gene_metric(TESTED, TESTED, ZERO_TEST, seeds=[seed]) for seed in results.seeds
+    ]
+    p = np.median([genes["gene"].map(found).to_numpy(float) for found in of_seeds], axis=0)
+    adjusted, known = np.full(p.shape, np.nan), ~np.isnan(p)
+    if known.any():
+        adjusted[known] = benjamini_hochberg(p[known])
+    return p, adjusted
 
 
 def _gaps(
