@@ -254,9 +254,10 @@ def commands(data: Dataset) -> str:
         lines.append(f"# {name}\n{_hide(data, root, name)}")
         lines += [*_compared(data, f"{root}/{name}", []), _decide(data, f"{root}/{name}")]
     arm = f" --control-seeds {_commas(control['seeds'])}" if control["seeds"] else ""
-    arm += f" --protocols {_commas(others)}" if others else ""
+    more = f" --protocols {_commas(others)}" if others else ""
     lines += [
-        _decide(data, root, arm),
+        _bootstrap(data, root, arm),
+        _decide(data, root, f"{arm}{more} --drawn {root}/bootstrap.json"),
         f"countae export {root} {root}/{shlex.quote(data.name)}.h5ad --likelihoods "
         f"{shlex.quote(_commas(data.losses))} --seed {data.seeds[0]}",
         f"countae report {root} --output results/report.html",
@@ -283,6 +284,17 @@ def _hide(data: Dataset, root: str, protocol: str) -> str:
     return (
         f"countae hide {root}/counts.h5ad {root}/{protocol}/counts.h5ad --protocol "
         f"{protocol}{model}"
+    )
+
+
+def _bootstrap(data: Dataset, root: str, arm: str) -> str:
+    """What draws data from simpler fits, where a step of the story is in question."""
+    record = data.records[data.losses[0]][0]
+    chosen = _options(record["network"], record["training"], data.verdict["settings"])
+    return (
+        f"countae bootstrap {root} {root}/bootstrap.json "
+        f"--likelihoods {shlex.quote(_commas(data.losses))} --seeds {_commas(data.seeds)}{arm} "
+        f"{chosen} --threads {record['threads']} --device {shlex.quote(record['device'])}"
     )
 
 
