@@ -45,7 +45,7 @@ def _words(found: dict[str, Any]) -> str:
     if friedman:
         p = "p < 0.0001" if friedman["p"] < 1e-4 else f"p = {friedman['p']:.2g}"
         said.append(
-            f"Friedman's test that all losses rank alike: {number(friedman['statistic'])}, {p}."
+            f"Friedman's test that all losses rank alike: χ² = {friedman['statistic']:.2f}, {p}."
         )
     if found.get("critical_difference") is not None:
         said.append(

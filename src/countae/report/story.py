@@ -160,18 +160,20 @@ def limits(data: Dataset) -> list[str]:
 
 def _errors(by: str) -> str:
     """What the intervals cover; ``by`` says what counts as one independent observation."""
-    donors = by.startswith("donor")
-    unit = "donors" if donors else "cells"
+    donors, one_donor = by.startswith("donor"), by != "cell"
     beyond = "split or experiment" if donors else "split, donor or experiment"
     known = (
-        "cells of one donor are alike, so a donor counts as one observation"
-        if donors
-        else "every cell counts as one observation; if the cells come from several donors, name "
-        "their column as `donor_key`, or the intervals are too narrow"
+        "every cell counts as one observation; if the cells come from several donors, name their "
+        "column (the key donor_key of the table of data sets), or the intervals are too narrow"
     )
+    if donors:
+        known = "cells of one donor are alike, so a donor counts as one observation"
+    elif one_donor:
+        known = "every cell counts as one observation, and nothing is known of other donors"
     return (
         f"One random split of the cells was used. Errors are by {by}: {known}. Intervals cover "
-        f"the chance between {unit} and between fits, not what another {beyond} would change."
+        f"the chance between {'donors' if donors else 'cells'} and between fits, not what another "
+        f"{beyond} would change."
     )
 
 

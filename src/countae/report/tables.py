@@ -235,7 +235,7 @@ def triage(data: Dataset) -> Table:
     for key in raw:
         texts = plain(raw[key]), plain(modelled.get(key))
         rows.append(([Cell(key.replace("_", " "), mark="name"), *map(Cell, texts)], ""))
-    columns = [Column("", numeric=False), Column("as given"), Column("as modelled")]
+    columns = [Column("Quantity", numeric=False), Column("as given"), Column("as modelled")]
     return Table("The count matrix", columns, rows)
 
 
