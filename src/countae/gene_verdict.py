@@ -96,16 +96,28 @@ def judge_genes(
         genes[f"log_score_{name}"] = score
     if {TESTED, RICHER} <= set(names):
         genes["zero_inflation_p"], genes["zero_inflation_fdr"] = _test_of_zeros(results, genes)
+    return genes, _pairs(names, per_cell, per_seed, delta, rule, testable)
+
+
+def _pairs(
+    names: list[str],
+    per_cell: np.ndarray,
+    per_seed: np.ndarray,
+    delta: np.ndarray,
+    rule: dict[str, Any],
+    testable: np.ndarray,
+) -> list[dict[str, Any]]:
+    """For every ordered pair of losses, on how many testable genes the first is better."""
     pairs = []
     for k, better in enumerate(names):
-        over = _gaps(per_cell, per_seed, np.full_like(best, k), delta, rule)
-        number = _significant(over.p_better, testable, settings["level"]).sum(axis=1)
+        over = _gaps(per_cell, per_seed, np.full(len(testable), k), delta, rule)
+        number = _significant(over.p_better, testable, rule["level"]).sum(axis=1)
         pairs += [
             {"better": better, "worse": worse, "genes": int(n)}
             for worse, n in zip(names, number, strict=True)
             if worse != better
         ]
-    return genes, pairs
+    return pairs
 
 
 def _test_of_zeros(results: Results, genes: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
