@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GENE_BLOCK = 256
+TESTED, RICHER = "nb", "zinb"  # the networks that the test of extra zeros is asked of
+ZERO_TEST = "zero_inflation_test"
 
 
 def describe_genes(matrix: CountMatrix) -> pd.DataFrame:
@@ -60,6 +62,9 @@ def judge_genes(
     DataFrame
         ``gene_table`` with ``class``, ``best``, ``difference`` to the next best and its
         ``standard_error`` (nats/entry), ``delta``, and the log score of every loss and the null.
+        Where NB and ZINB were compared also ``zero_inflation_p``, the test of extra zeros around
+        the NB network's means (median over seeds, NaN: not testable), and ``zero_inflation_fdr``,
+        the same adjusted for the number of testable genes.
     list of dict
         For every ordered pair of losses, on how many testable genes the first is better.
     """
@@ -89,16 +94,42 @@ def judge_genes(
     genes["delta"], genes["null_log_score"] = gaps.delta, null
     for name, score in zip(names, means, strict=True):
         genes[f"log_score_{name}"] = score
+    if {TESTED, RICHER} <= set(names):
+        genes["zero_inflation_p"], genes["zero_inflation_fdr"] = _test_of_zeros(results, genes)
+    return genes, _pairs(names, per_cell, per_seed, delta, rule, testable)
+
+
+def _pairs(
+    names: list[str],
+    per_cell: np.ndarray,
+    per_seed: np.ndarray,
+    delta: np.ndarray,
+    rule: dict[str, Any],
+    testable: np.ndarray,
+) -> list[dict[str, Any]]:
+    """For every ordered pair of losses, on how many testable genes the first is better."""
     pairs = []
     for k, better in enumerate(names):
-        over = _gaps(per_cell, per_seed, np.full_like(best, k), delta, rule)
-        number = _significant(over.p_better, testable, settings["level"]).sum(axis=1)
+        over = _gaps(per_cell, per_seed, np.full(len(testable), k), delta, rule)
+        number = _significant(over.p_better, testable, rule["level"]).sum(axis=1)
         pairs += [
             {"better": better, "worse": worse, "genes": int(n)}
             for worse, n in zip(names, number, strict=True)
             if worse != better
         ]
-    return genes, pairs
+    return pairs
+
+
+def _test_of_zeros(results: Results, genes: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """p-value of extra zeros of each gene, as it is and adjusted; NaN where not testable."""
+    of_seeds = [
+        results.gene_metric(TESTED, TESTED, ZERO_TEST, seeds=[seed]) for seed in results.seeds
+    ]
+    p = np.median([genes["gene"].map(found).to_numpy(float) for found in of_seeds], axis=0)
+    adjusted, known = np.full(p.shape, np.nan), ~np.isnan(p)
+    if known.any():
+        adjusted[known] = benjamini_hochberg(p[known])
+    return p, adjusted
 
 
 def _gaps(

@@ -149,3 +149,18 @@ def test_scores_of_different_cells_are_refused(world):
     cells.to_parquet(path)
     with pytest.raises(ScoreError, match="scored on different cells"):
         world.decide(["zinb", "nb"])
+
+
+def test_genes_have_the_test_of_extra_zeros_with_and_without_correction(world):
+    """Oracle: with p = k/1000 and 29 testable genes, Benjamini and Hochberg give all 29/1000."""
+    world.p_values = np.array([np.nan, *(np.arange(1, GENES) / 1000)])
+    world.add("nb", 0.0).add("zinb", 0.0)
+    genes = world.decide(["nb", "zinb"])[1]
+    np.testing.assert_allclose(genes["zero_inflation_p"], world.p_values)
+    assert np.isnan(genes["zero_inflation_fdr"][0])
+    np.testing.assert_allclose(genes["zero_inflation_fdr"][1:], 0.029)
+
+
+def test_without_a_zinb_network_no_gene_is_tested_for_zeros(world):
+    world.add("nb", 0.0).add("poisson", 0.03)
+    assert "zero_inflation_p" not in world.decide(["poisson", "nb"])[1]

@@ -13,7 +13,8 @@ def write_report(folders: list[Path], output: Path, *, title: str) -> None:
     Parameters
     ----------
     folders : list of Path
-        Results of one data set each, as the workflow left them (docs/architecture.md).
+        Results of one data set each, as the workflow left them (docs/architecture.md). With
+        several, ``ranking.json`` beside the first is shown too.
     output : Path
         The .html file to write; it is written aside, then renamed.
     title : str
@@ -28,7 +29,10 @@ def write_report(folders: list[Path], output: Path, *, title: str) -> None:
     from countae.files import written_aside
     from countae.report.load import load
     from countae.report.page import render
+    from countae.report.ranking import read_ranking
 
-    page = render([load(Path(folder)) for folder in folders], title=title)
+    folders = [Path(folder) for folder in folders]
+    datasets = [load(folder) for folder in folders]
+    page = render(datasets, title=title, ranks=read_ranking(folders))
     with written_aside(output) as aside:
         aside.write_text(page, encoding="utf-8")

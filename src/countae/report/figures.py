@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from countae.wording import short
 if TYPE_CHECKING:
     import pandas as pd
 
+REFERENCE_DASHES = ((2, 3), (7, 4))
 MOST_GENES = 2_000  # points in a scatter plot; more only hide each other
 MOST_BINS = 20
 GENES_PER_BIN = 12
@@ -71,18 +72,24 @@ def layered(*layers: alt.Chart | None) -> Any:
     return alt.layer(*(layer for layer in layers if layer is not None))
 
 
-def loss_colour(data: Dataset, *, legend: bool = True) -> alt.Color:
-    """Colour by loss, the same in every figure."""
+def loss_colour(
+    data: Dataset, *, legend: bool = True, references: Sequence[str] = ()
+) -> alt.Color:
+    """Colour by loss, the same in every figure; ``references`` are further lines, all grey."""
     colours = colour_of(data.losses)
-    scale = alt.Scale(domain=[short(n) for n in colours], range=list(colours.values()))
+    scale = alt.Scale(
+        domain=[*(short(n) for n in colours), *references],
+        range=[*colours.values(), *([GREY] * len(references))],
+    )
     return alt.Color("loss:N", scale=scale, title=None, **_legend(legend))
 
 
-def loss_dash(data: Dataset) -> alt.StrokeDash:
+def loss_dash(data: Dataset, *, references: Sequence[str] = ()) -> alt.StrokeDash:
     """Dash by loss, for those who do not see the colours."""
+    dashes = [*cycle(DASHES, len(data.losses)), *cycle(REFERENCE_DASHES, len(references))]
     scale = alt.Scale(
-        domain=[short(n) for n in data.losses],
-        range=[list(dash) for dash in cycle(DASHES, len(data.losses))],
+        domain=[*(short(n) for n in data.losses), *references],
+        range=[list(dash) for dash in dashes],
     )
     return alt.StrokeDash("loss:N", scale=scale, title=None, **_legend(True))
 
@@ -135,22 +142,26 @@ def spread_evenly(table: pd.DataFrame) -> pd.DataFrame:
     return seen.iloc[np.linspace(0, len(seen) - 1, MOST_GENES).astype(int)]
 
 
-def curves(data: Dataset, metric: str) -> list[dict[str, Any]]:
+def curves(
+    data: Dataset, metric: str, *, noise: str = "native", names: dict[str, str] | None = None
+) -> list[dict[str, Any]]:
     """Running medians over genes of equal mean: a row per loss and bin.
 
-    The metric is each loss' own (native) one, averaged over seeds.
+    The metric is that of each loss' own (native) noise, averaged over seeds, or of another noise.
+    ``names`` are the contestants to show and what to call them; all losses unless given.
     """
-    table = data.points("native", metric, level="gene")
+    names = names or {loss: short(loss) for loss in data.losses}
+    table = data.points(noise, metric, level="gene")
     genes = data.genes[data.genes["mean"] > 0].sort_values("mean", kind="stable")
     n_bins = min(MOST_BINS, max(1, len(genes) // GENES_PER_BIN))
     bins = [genes.iloc[index] for index in np.array_split(np.arange(len(genes)), n_bins)]
     return [
         {
-            "loss": short(loss),
+            "loss": name,
             "mean": float(part["mean"].median()),
             "value": float(table.loc[loss].reindex(part["gene"]).median()),
         }
-        for loss in data.losses
+        for loss, name in names.items()
         if loss in table.index
         for part in bins
         if len(part)

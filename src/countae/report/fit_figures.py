@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -27,6 +28,8 @@ from countae.report.look import GREY, colour_of, whole
 from countae.wording import short
 
 LOWEST_EXPLAINED = -1.0
+REFERENCES = ("poisson", "nb")
+TEST_BINS = 20
 
 
 def explained(data: Dataset) -> Figure | None:
@@ -74,18 +77,35 @@ def explained(data: Dataset) -> Figure | None:
 
 
 def zeros_against_mean(data: Dataset) -> Figure | None:
-    """Observed share of zeros of each gene, and the curve each loss expects."""
+    """Observed share of zeros of each gene, the curve each loss expects, and two references."""
     rows = curves(data, "expected_zero_fraction")
     if not rows:
         return None
+    best = data.verdict["axes"]["mean"]["best"]
+    references = {}
+    for noise in REFERENCES:
+        name = f"{short(noise)} around {short(best)} means"
+        found = curves(data, "expected_zero_fraction", noise=noise, names={best: name})
+        if found:
+            references[name] = found
+            rows += found
     y = alt.Y("zero_fraction:Q", scale=alt.Scale(domain=[0, 1]), title="share of zeros")
+    said = (
+        f" The grey lines are references: Poisson and NB noise around the best means, those of "
+        f"the {short(best)} network. Dots above the dotted one need more spread than a Poisson "
+        "has; only dots above the dashed one, too, hint at extra zeros."
+        if references
+        else ""
+    )
     return figure(
-        _against_mean(data, spread_evenly(data.genes), "zero_fraction", y, rows),
+        _against_mean(
+            data, spread_evenly(data.genes), "zero_fraction", y, rows, references=[*references]
+        ),
         "Zeros against the mean, observed and expected",
-        f"Grey: observed in the test cells, one dot per gene{_shown(data)}. Lines: what each "
+        f"Grey dots: observed in the test cells, one per gene{_shown(data)}. Lines: what each "
         "loss expects (median over genes of similar mean). A line below the dots promises too "
         "few zeros. A line on the dots does not prove zero inflation: a negative binomial with "
-        "more spread makes the same zeros.",
+        f"more spread makes the same zeros.{said}",
         height=320,
     )
 
@@ -118,7 +138,12 @@ def variance_against_mean(data: Dataset) -> Figure | None:
 
 
 def _against_mean(
-    data: Dataset, shown: pd.DataFrame, column: str, y: alt.Y, rows: list[dict]
+    data: Dataset,
+    shown: pd.DataFrame,
+    column: str,
+    y: alt.Y,
+    rows: list[dict],
+    references: Sequence[str] = (),
 ) -> Any:
     """Observed dots, a quantity of each gene by its mean, and a line per loss."""
     dots = (
@@ -140,8 +165,8 @@ def _against_mean(
         .encode(
             x=alt.X("mean:Q"),
             y=alt.Y("value:Q"),
-            color=loss_colour(data),
-            strokeDash=loss_dash(data),
+            color=loss_colour(data, references=references),
+            strokeDash=loss_dash(data, references=references),
         )
     )
     return alt.layer(dots, lines)
@@ -181,6 +206,45 @@ def zero_errors(data: Dataset) -> list[Figure]:
         zero = alt.Chart(values([{"zero": 0}])).mark_rule(color=GREY).encode(y=alt.Y("zero:Q"))
         made.append(figure(layered(dots, zero), short(loss), height=150, small=True))
     return made
+
+
+def zero_tests(data: Dataset) -> Figure | None:
+    """Histogram over genes of the p-value of extra zeros."""
+    if "zero_inflation_p" not in data.genes:
+        return None
+    p = data.genes["zero_inflation_p"].dropna()
+    if p.empty:
+        return None
+    numbers, edges = np.histogram(p, bins=TEST_BINS, range=(0, 1))
+    rows = [
+        {"from": low, "to": high, "genes": int(n)}
+        for low, high, n in zip(edges[:-1].tolist(), edges[1:].tolist(), numbers, strict=True)
+    ]
+    bars = (
+        alt.Chart(values(rows))
+        .mark_rect(color=colour_of(data.losses).get("nb", GREY), opacity=0.75)
+        .encode(
+            x=alt.X(
+                "from:Q",
+                scale=alt.Scale(domain=[0, 1]),
+                title="p-value of the gene's test (small: more zeros than an NB makes)",
+                axis=alt.Axis(tickCount=10),
+            ),
+            x2=alt.X2("to"),
+            y=alt.Y("genes:Q", title="genes"),
+            y2=alt.Y2Datum(0),
+            tooltip=[alt.Tooltip("from:Q"), alt.Tooltip("to:Q"), alt.Tooltip("genes:Q")],
+        )
+    )
+    return figure(
+        bars,
+        f"Test of extra zeros, over {whole(len(p))} testable genes",
+        "Without extra zeros, about half of the genes show no sign of any and stand at 1; the "
+        "others spread evenly from 0 to one half, and none stand between. Genes with extra zeros "
+        "pile up at 0, and so do genes whose means are wrong, which is why the share is compared "
+        "with simulated data.",
+        height=180,
+    )
 
 
 def reliability(data: Dataset) -> Figure | None:

@@ -31,8 +31,23 @@ WORDS = {
     "loss": "What a network is trained to make small. Each loss also claims a distribution of the "
     "count, and that is what is scored.",
     "own noise, refitted noise": "Own: the distribution that the loss itself claims. Refitted: a "
-    "Poisson, NB or ZINB distribution fitted gene by gene around the same means. It separates the "
-    "quality of the means from that of the noise.",
+    "Poisson, NB, ZINB or normal distribution fitted gene by gene around the same means. It "
+    "separates the quality of the means from that of the noise.",
+    "normal noise": "Rounded normal noise with one spread per gene, whatever the mean: what a "
+    "squared error on counts assumes.",
+    "story": "What the counts are like, told apart from which network predicts best: the simplest "
+    "distribution around the best means that nothing speaks against. Each step to a richer one "
+    "has to be earned.",
+    "overdispersion": "More variation between cells than sampling molecules makes. A Poisson has "
+    "none; a negative binomial has.",
+    "simulated data, p": "Counts drawn from a simpler distribution fitted to these data, on which "
+    "the same networks are trained and judged. A number counts as evidence only where it exceeds "
+    "all of them; p is the chance that one more such data set would go as far.",
+    "masked entries, thinning, NB splitting": "Ways of hiding counts. Masked entries hide whole "
+    "counts of a cell. Thinning hides each molecule with probability one half. NB splitting hides "
+    "half, in such a way that both halves are independent if the counts are negative binomial.",
+    "donor": "The person or animal that cells come from. Cells of one donor are alike, so errors "
+    "are between donors where donors are known.",
     "gene mean, the null": "No network: each gene's average times the cell's library size. A "
     "network that does not beat it has learnt nothing useful.",
     "oracle": "The distribution that simulated data were drawn from; nothing should beat it.",
@@ -49,10 +64,19 @@ WORDS = {
     "seed": "Number that fixes a network's starting weights and the order of its training. "
     "Several seeds show how much chance there is in a fit.",
     "zero inflation": "Zeros beyond those that the negative binomial makes by itself. It is "
-    "asserted only if three conditions hold; a ZINB network that wins is not enough.",
+    "asserted only if four conditions hold; a ZINB network that wins is not enough.",
+    "false discovery rate (FDR)": "Of the genes called significant, the share that is so by "
+    "chance. p-values are adjusted for the number of genes (Benjamini and Hochberg).",
     "mean and inverse dispersion": "The mean μ is the expected count. The inverse dispersion θ "
     "sets the spread: variance μ + μ²/θ; a large θ is Poisson.",
-    "testable gene": "A gene with enough non-zero test counts to compare losses on it.",
+    "genes with a known θ": "Genes whose inverse dispersion can be known at this depth: the "
+    "standard error of its logarithm is at most one half.",
+    "testable gene": "A gene with enough non-zero test counts to compare losses on it. For the "
+    "test of extra zeros: a gene with some zeros and a mean high enough to expect few.",
+    "referee": "The same comparison on data simulated from this fit, where the truth is known. It "
+    "says what can be told apart at this depth.",
+    "mean rank, critical difference": "Over several data sets, a loss' average place, 1 being the "
+    "best; mean ranks closer than the critical difference cannot be told apart.",
 }
 DOI = re.compile(r"doi:(\S+)")
 
@@ -78,9 +102,16 @@ def direction(name: str) -> str:
     """What is good, in words; empty for a metric that is not installed here."""
     if name not in metrics.names():
         return ""
-    metric = metrics.get(name)
-    nominal = re.search(r"nominal (\S+)", metric.unit)
-    return f"{nominal[1]} is right" if nominal else DIRECTIONS[metric.better]
+    right = nominal(name)
+    return f"{right} is right" if right else DIRECTIONS[metrics.get(name).better]
+
+
+def nominal(name: str) -> str:
+    """The value that is right for a metric that should have a certain one; empty for others."""
+    if name not in metrics.names():
+        return ""
+    found = re.search(r"nominal (\S+)", metrics.get(name).unit)
+    return found[1] if found else ""
 
 
 def entries(names: list[str]) -> list[Entry]:

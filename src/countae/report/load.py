@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 NULL = "gene_mean"
 ORACLE = "oracle"
 COLUMNS = ["noise", "metric", "level", "id", "value"]
+VERDICT_KEYS = {"titles", "axes", "story", "overdispersion", "zero_inflation", "errors_by"}
 NEEDED = {
     "triage.json": "countae prepare",
     "verdict.json": "countae verdict",
@@ -36,6 +37,7 @@ class Dataset:
 
     ``scores`` is tidy: contestant (a loss or a baseline), seed, noise, metric, level, id, value.
     ``records`` holds the content of each fit.json by loss, those of the A/A arm included.
+    ``referee`` is the content of referee.json, where that was made.
     """
 
     triage: dict[str, Any]
@@ -44,6 +46,7 @@ class Dataset:
     scores: pd.DataFrame
     records: dict[str, list[dict[str, Any]]]
     latents: Latents = field(repr=False)
+    referee: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -142,7 +145,7 @@ def load(folder: Path) -> Dataset:
             "folder. Fix: name the folders that the workflow wrote, such as results/pbmc68k."
         )
     triage = read_json(_needed(folder / "triage.json"))
-    verdict = read_json(_needed(folder / "verdict.json"))
+    verdict = _verdict(_needed(folder / "verdict.json"))
     genes = pd.read_parquet(_needed(folder / "verdict_genes.parquet"))
     losses, seeds, control = list(verdict["titles"]), verdict["seeds"], verdict["control"]
     records = {
@@ -154,7 +157,21 @@ def load(folder: Path) -> Dataset:
     }
     latents = read_latents(folder / f"{folder.name}.h5ad", losses)
     scores = _scores(folder, losses, seeds)
-    return Dataset(triage, verdict, genes, scores, records, latents)
+    referee = folder / "referee.json"
+    found = read_json(referee) if referee.is_file() else None
+    return Dataset(triage, verdict, genes, scores, records, latents, found)
+
+
+def _verdict(path: Path) -> dict[str, Any]:
+    verdict = read_json(path)
+    lacking = sorted(VERDICT_KEYS - {*verdict})
+    if lacking:
+        raise ScoreError(
+            f"{path}: must have the keys {', '.join(sorted(VERDICT_KEYS))}, but lacks "
+            f"{', '.join(lacking)}. An older countae wrote it. Fix: make it again with `countae "
+            "verdict`."
+        )
+    return verdict
 
 
 def _scores(folder: Path, losses: list[str], seeds: list[int]) -> pd.DataFrame:

@@ -16,13 +16,15 @@ COLOURS = (
 DASHES = ((1, 0), (6, 2), (2, 2), (8, 2, 2, 2), (4, 4), (1, 3), (10, 3), (3, 1))
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 GREY = "#8A8A8A"
+# of noise columns, where the name of the loss would say the wrong thing
+NOISE_TITLES = {"native": "own", "mse_counts": "normal"}
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def noise_title(noise: str) -> str:
     """Name of a noise column; ``native`` is own, a variant keeps its words."""
-    if noise == "native":
-        return "own"
+    if noise in NOISE_TITLES:
+        return NOISE_TITLES[noise]
     return noise.replace("_", " ") if "_" in noise else short(noise)
 
 
@@ -48,6 +50,11 @@ def whole(value: float) -> str:
 def percent(value: float) -> str:
     """A share as a percentage, with a decimal only where it is small."""
     return f"{100 * value:.2g} %" if 0 < value < 0.1 else f"{100 * value:.0f} %"
+
+
+def capital(text: str) -> str:
+    """The text with a capital first letter, the others as they are."""
+    return text[:1].upper() + text[1:]
 
 
 def rounded(value: Any) -> Any:

@@ -11,11 +11,25 @@ from countae.report.glossary import entries
 from countae.report.load import Dataset
 from countae.report.look import percent, whole
 from countae.report.tables import plain
-from countae.wording import listed
+from countae.wording import listed, short
 
 STATISTICS = {
     "Paired differences with few seeds (Satterthwaite)": "10.2307/3002019",
     "False discovery rate (Benjamini and Hochberg)": "10.1111/j.2517-6161.1995.tb02031.x",
+}
+ERRORS_BY_DONOR = {"Errors by donor (Liang and Zeger)": "10.1093/biomet/73.1.13"}
+ZERO_TEST = {"Test of extra zeros (Self and Liang)": "10.1080/01621459.1987.10478472"}
+PROTOCOLS = {
+    "thinning": "Under binomial thinning each molecule is hidden with probability one half and "
+    "the other half predicts it (Batson et al.); this asks who denoises best, as in overdispersed "
+    "counts both halves share the gene's own noise.",
+    "nb_splitting": "NB splitting hides half of the molecules with a beta-binomial, so that both "
+    "halves are independent if the counts are negative binomial (Neufeld et al.); the dispersion "
+    "of a cell's split comes from other cells.",
+}
+PROTOCOL_REFERENCES = {
+    "thinning": ("Binomial thinning (Batson et al.)", "10.1101/786269"),
+    "nb_splitting": ("NB splitting (Neufeld et al.)", "10.48550/arXiv.2307.12985"),
 }
 
 
@@ -26,6 +40,8 @@ def paragraphs(data: Dataset) -> list[tuple[str, str]]:
         ("Networks", _networks(data)),
         ("Scoring", _scoring(data)),
         ("Verdict", _verdict(data)),
+        ("Story", _story(data)),
+        ("Other protocols", _protocols(data)),
     ]
 
 
@@ -97,13 +113,70 @@ def _verdict(data: Dataset) -> str:
         )
     return (
         "Losses were compared by their difference on the same cells and seeds; its error adds "
-        "the variance over cells and over seeds, with Satterthwaite's degrees of freedom. "
+        f"the variance over {_units(data)} and over seeds, with Satterthwaite's degrees of "
+        "freedom. "
         f"Differences below {settings['equivalence']} nats per entry, or below "
         f"{percent(settings['equivalence_share'])} of the best loss' gain over the gene mean "
         f"with NB noise, count as none. The error level is {percent(settings['level'])}, with "
         "Holm's correction over pairs of losses and Benjamini and Hochberg's over genes; genes "
         f"with fewer than {settings['min_nonzeros_per_gene']} non-zero test counts are not "
         f"testable.{arm}"
+    )
+
+
+def by_donor(data: Dataset) -> bool:
+    """Whether errors are between donors."""
+    return str(data.verdict["errors_by"]).startswith("donor")
+
+
+def _units(data: Dataset) -> str:
+    """What counts as an independent observation."""
+    if by_donor(data):
+        return "donors (all cells of one donor count as one observation, after Liang and Zeger)"
+    return "cells"
+
+
+def _story(data: Dataset) -> str:
+    """The story rule and its two tests against simulated data."""
+    level = percent(data.verdict["settings"]["level"])
+    return (
+        "Which distribution the counts have is judged apart from which network predicts best, "
+        "because errors of the means look like noise. Around the best means that any network "
+        "found, Poisson, NB, ZINB and normal noise were compared. The story is Poisson unless a "
+        "step is earned, and normal where normal noise is better than all the others. "
+        "Overdispersion needs two things: NB noise leads Poisson noise by more than what does not "
+        "matter, and the lead is larger than on counts drawn from the Poisson fit. Zero inflation "
+        "needs four: ZINB noise leads NB noise likewise; the share of genes that the test of "
+        "extra zeros (the likelihood ratio of ZINB and NB noise around the NB network's means, "
+        f"after Self and Liang) calls significant at a false discovery rate of {level} is larger "
+        "than on counts drawn from the NB fit; so is the lead of the ZINB network over the NB "
+        "network; and normal noise is not the story. On each simulated data set the networks were "
+        "trained and scored anew. Larger means larger than on every one of them, and further out "
+        f"than a new one would be at a level of {level} (Student's t prediction). {_drawn(data)}"
+    )
+
+
+def _drawn(data: Dataset) -> str:
+    """How many data sets were simulated from which fit."""
+    said = []
+    for step, family in (("overdispersion", "Poisson"), ("zero_inflation", "NB")):
+        conditions = data.verdict[step]["conditions"].values()
+        number = max((found.get("replicates", 0) for found in conditions), default=0)
+        if number:
+            said.append(f"{number} {'was' if number == 1 else 'were'} drawn from the {family} fit")
+    if said:
+        return f"Of such data sets {listed(said)}."
+    return "None were drawn here: they could not have changed the answer, or were not asked for."
+
+
+def _protocols(data: Dataset) -> str:
+    others = list(data.verdict.get("protocols") or {})
+    if not others:
+        return "None: only masked entries were used."
+    said = [PROTOCOLS.get(name, f"Counts were also hidden by {short(name)}.") for name in others]
+    return (
+        f"{' '.join(said)} All losses were trained and compared anew. The verdict survives a "
+        "protocol under which no loss is shown to be better than the recommended one."
     )
 
 
@@ -121,8 +194,15 @@ def references(data: Dataset) -> list[tuple[str, str, str]]:
         for entry in entries(data.metrics)
         if entry.doi
     }
-    found |= {what: f"doi:{doi}" for what, doi in STATISTICS.items()}
+    found |= {what: f"doi:{doi}" for what, doi in _statistics(data).items()}
     return [(what, *_identifier(text)) for what, text in found.items() if text]
+
+
+def _statistics(data: Dataset) -> dict[str, str]:
+    """DOI of each statistical method that was used."""
+    others = data.verdict.get("protocols") or {}
+    used = [PROTOCOL_REFERENCES[name] for name in others if name in PROTOCOL_REFERENCES]
+    return STATISTICS | ZERO_TEST | (ERRORS_BY_DONOR if by_donor(data) else {}) | dict(used)
 
 
 def _identifier(text: str) -> tuple[str, str]:
@@ -168,24 +248,63 @@ def source_name(source: str) -> str:
 def commands(data: Dataset) -> str:
     """The verbs that make these results again, for a shell."""
     root, control = shlex.quote(f"results/{data.name}"), data.verdict["control"]
-    lines = [_prepare(data, root), _fits(data, root, data.losses, data.seeds)]
-    if control["seeds"]:
-        arm = _fits(data, root, [control["likelihood"]], control["seeds"])
+    others = list(map(shlex.quote, data.verdict.get("protocols") or {}))
+    lines = [_prepare(data, root), *_compared(data, root, control["seeds"])]
+    for name in others:
+        lines.append(f"# {name}\n{_hide(data, root, name)}")
+        lines += [*_compared(data, f"{root}/{name}", []), _decide(data, f"{root}/{name}")]
+    arm = f" --control-seeds {_commas(control['seeds'])}" if control["seeds"] else ""
+    more = f" --protocols {_commas(others)}" if others else ""
+    lines += [
+        _bootstrap(data, root, arm),
+        _decide(data, root, f"{arm}{more} --drawn {root}/bootstrap.json"),
+        f"countae export {root} {root}/{shlex.quote(data.name)}.h5ad --likelihoods "
+        f"{shlex.quote(_commas(data.losses))} --seed {data.seeds[0]}",
+        f"countae report {root} --output results/report.html",
+    ]
+    return "\n\n".join(lines)
+
+
+def _compared(data: Dataset, root: str, control_seeds: list[int]) -> list[str]:
+    """What fits and scores all losses and baselines in one folder."""
+    lines = [_fits(data, root, data.losses, data.seeds)]
+    if control_seeds:
+        arm = _fits(data, root, [data.verdict["control"]["likelihood"]], control_seeds)
         lines.append(f"# the A/A control\n{arm}")
     for name in map(shlex.quote, data.baselines):
         of_it = f"{root}/{name}/seed0"
         lines.append(f"{_score(root, of_it)} --baseline {name}")
-    joined = shlex.quote(_commas(data.losses))
-    arm = f" --control-seeds {_commas(control['seeds'])}" if control["seeds"] else ""
-    lines += [
-        f"countae verdict {root} {root}/verdict.json --genes {root}/verdict_genes.parquet "
-        f"--likelihoods {joined} --seeds {_commas(data.seeds)}{arm} "
-        f"{_options(data.verdict['settings'])}",
-        f"countae export {root} {root}/{shlex.quote(data.name)}.h5ad --likelihoods {joined} "
-        f"--seed {data.seeds[0]}",
-        f"countae report {root} --output results/report.html",
-    ]
-    return "\n\n".join(lines)
+    return lines
+
+
+def _hide(data: Dataset, root: str, protocol: str) -> str:
+    """What hides molecules; NB splitting finds dispersions around a network's means."""
+    fit = f"{root}/{shlex.quote(data.verdict['control']['likelihood'])}/seed{data.seeds[0]}"
+    model = f" --model {fit}/model.safetensors" if protocol == "nb_splitting" else ""
+    return (
+        f"countae hide {root}/counts.h5ad {root}/{protocol}/counts.h5ad --protocol "
+        f"{protocol}{model}"
+    )
+
+
+def _bootstrap(data: Dataset, root: str, arm: str) -> str:
+    """What draws data from simpler fits, where a step of the story is in question."""
+    record = data.records[data.losses[0]][0]
+    chosen = _options(record["network"], record["training"], data.verdict["settings"])
+    return (
+        f"countae bootstrap {root} {root}/bootstrap.json "
+        f"--likelihoods {shlex.quote(_commas(data.losses))} --seeds {_commas(data.seeds)}{arm} "
+        f"{chosen} --threads {record['threads']} --device {shlex.quote(record['device'])}"
+    )
+
+
+def _decide(data: Dataset, folder: str, more: str = "") -> str:
+    """What makes the verdict of one folder."""
+    return (
+        f"countae verdict {folder} {folder}/verdict.json --genes {folder}/verdict_genes.parquet "
+        f"--likelihoods {shlex.quote(_commas(data.losses))} --seeds {_commas(data.seeds)}{more} "
+        f"{_options(data.verdict['settings'])}"
+    )
 
 
 def _prepare(data: Dataset, root: str) -> str:

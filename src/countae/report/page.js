@@ -168,9 +168,11 @@ document.querySelectorAll(".show-refitted").forEach((box) => {
 const LABELS = {
   gene: "gene", class: "class", best: "best loss", difference: "difference",
   standard_error: "standard error", delta: "δ", mean: "mean", variance: "variance",
-  zero_fraction: "zeros", nonzeros: "non-zeros", null_log_score: "log score gene mean",
+  zero_fraction: "zeros", nonzeros: "non-zeros",
+  zero_inflation_p: "extra zeros, p", zero_inflation_fdr: "extra zeros, FDR",
+  null_log_score: "log score gene mean",
 };
-const FIRST = ["gene", "class", "best", "difference", "standard_error", "delta", "mean", "variance", "zero_fraction", "nonzeros"];
+const FIRST = ["gene", "class", "best", "difference", "standard_error", "delta", "mean", "variance", "zero_fraction", "nonzeros", "zero_inflation_p", "zero_inflation_fdr"];
 
 async function unpacked(table) {
   if (table.columns) return table.columns;
@@ -184,6 +186,7 @@ function shown(item) {
   if (typeof item !== "number") return String(item).replaceAll("_", " ");
   if (Number.isInteger(item)) return item.toLocaleString("en");
   const size = Math.abs(item);
+  if (size < 5e-5) return item.toExponential(1);
   return item.toFixed(size < 10 ? 4 : size < 100 ? 3 : 1);
 }
 

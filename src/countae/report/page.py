@@ -13,17 +13,20 @@ from typing import Any
 from countae import __version__
 from countae.errors import ScoreError
 from countae.report import (
+    checks,
     fit_figures,
     glossary,
     methods,
     score_figures,
+    steps,
     story,
     tables,
     training_figures,
 )
 from countae.report.figures import Figure
 from countae.report.load import Dataset
-from countae.report.look import rounded
+from countae.report.look import noise_title, rounded
+from countae.report.ranking import ranking
 from countae.wording import short
 
 HERE = Path(__file__).parent
@@ -59,8 +62,8 @@ class Page:
                 "height": _height(figure.spec), "small": figure.small}  # fmt: skip
 
 
-def render(datasets: list[Dataset], *, title: str) -> str:
-    """The whole page as HTML.
+def render(datasets: list[Dataset], *, title: str, ranks: dict[str, Any] | None = None) -> str:
+    """The whole page as HTML; ``ranks`` is the content of ranking.json, for several data sets.
 
     Raises
     ------
@@ -82,6 +85,7 @@ def render(datasets: list[Dataset], *, title: str) -> str:
         version=__version__,
         sections=sections,
         overview=_overview(datasets, sections),
+        ranking=_ranking(ranks, page),
         glossary=glossary.entries(names),
         words=glossary.WORDS,
         css=_markup((HERE / "page.css").read_text()),
@@ -119,6 +123,13 @@ def _overview(datasets: list[Dataset], sections: list[dict[str, Any]]) -> Any:
     return tables.overview(datasets, [section["id"] for section in sections])
 
 
+def _ranking(found: dict[str, Any] | None, page: Page) -> dict[str, Any] | None:
+    made = ranking(found)
+    if made is None:
+        return None
+    return {"words": made.words, "table": made.table, "drawing": page.add(made.drawing)}
+
+
 def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
     """Everything the template says of one data set."""
     overall = data.verdict["axes"]["overall"]
@@ -133,10 +144,14 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
         else data.title(data.verdict["recommended"]),
         "advice": story.ADVICE.get(overall["outcome"], ""),
         "cards": story.cards(data),
-        "conditions": story.conditions(data),
+        "story": steps.told(data),
+        "steps": steps.steps(data),
+        "protocols": checks.protocols(data),
+        "referee": checks.referee(data),
         "classes": story.gene_classes(data),
         "gene_pairs": tables.gene_pairs(data),
-        "variants": [noise for noise in data.noises if not data.crossed(noise)],
+        "variants": [noise_title(noise) for noise in data.noises if not data.crossed(noise)],
+        "noise_names": [noise_title(noise) for noise in data.noises],
         "limits": story.limits(data),
         "n_seeds": len(data.seeds),
         "has_oracle": tables.has_oracle(data),
@@ -179,7 +194,9 @@ def _fidelity(data: Dataset, page: Page) -> dict[str, Any]:
         "zeros_curve": page.add(fit_figures.zeros_against_mean(data)),
         "zero_errors": page.add_all(fit_figures.zero_errors(data)),
         "reliability": page.add(fit_figures.reliability(data)),
-        "spread_table": tables.by_loss(data, SPREAD, "How good the predicted spread is"),
+        "zero_tests": checks.zero_tests(data),
+        "zero_test_figure": page.add(fit_figures.zero_tests(data)),
+        "spread_table": checks.spread(data, SPREAD, "How good the predicted spread is"),
         "variance_curve": page.add(fit_figures.variance_against_mean(data)),
         "pit": page.add_all(fit_figures.pit_histograms(data)),
         "theta_table": tables.by_loss(

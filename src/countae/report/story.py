@@ -1,4 +1,4 @@
-"""The verdict for readers: axes, zero inflation, gene classes, when not to believe it."""
+"""The verdict for readers: axes, gene classes, when not to believe it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,6 @@ from countae.verdict import FEWEST_SEEDS, WORST_AA_ERROR
 from countae.wording import listed, short
 
 AXIS_TITLES = {"overall": "Overall", "mean": "Means", "zeros": "Zeros", "dispersion": "Spread"}
-CONDITIONS = {
-    "same_means": "Around the same means, ZINB noise predicts held-out counts better than "
-    "NB noise",
-    "significant_genes_exceed_bootstrap": "More genes look zero-inflated than in data simulated "
-    "from the fitted NB",
-    "network_gap_exceeds_bootstrap": "The lead of the ZINB network exceeds its lead on such "
-    "simulated data",
-}
 ADVICE = {
     "winner": "Use it, and look up the genes that matter to you in the table of genes.",
     "tie": "The losses in the tie describe these counts equally well: take the simplest, and "
@@ -33,7 +25,6 @@ CLASS_TITLES = {
     "undecided": "undecided: too few counts to tell",
     "not_testable": "not testable: too few non-zero counts",
 }
-STATES = {True: "met", False: "not met", None: "not run"}
 MARGIN = 0.12  # of the width, around what a card's interval shows
 
 
@@ -112,27 +103,6 @@ def _interval(axis: dict[str, Any]) -> Interval:
     return Interval(*(position(value) for value in points))
 
 
-def conditions(data: Dataset) -> list[tuple[str, str, str]]:
-    """Each condition of zero inflation, its state, and why."""
-    found = data.verdict["zero_inflation"]["conditions"]
-    return [
-        (CONDITIONS.get(key, key.replace("_", " ")), STATES[condition["met"]], _detail(condition))
-        for key, condition in found.items()
-    ]
-
-
-def _detail(condition: dict[str, Any]) -> str:
-    if "difference" in condition:
-        low, high = condition["interval"]
-        return (
-            f"{number(condition['difference'], sign=True)} nats/entry (interval "
-            f"{number(low, sign=True)} to {number(high, sign=True)}; at least "
-            f"{number(condition['delta'])} is needed)"
-        )
-    reason = condition.get("reason", "")
-    return "" if reason == STATES[condition["met"]] else reason
-
-
 @dataclass(frozen=True)
 class Class:
     """A class of genes with its number and the width and colour of its bar."""
@@ -170,8 +140,7 @@ def limits(data: Dataset) -> list[str]:
         f"It rests on {whole(verdict['n_test_cells'])} test cells, {whole(verdict['n_genes'])} "
         f"genes and {seeds} {'seed' if seeds == 1 else 'seeds'} per loss"
         + (f"; fewer than {FEWEST_SEEDS} seeds give no verdict." if seeds < FEWEST_SEEDS else "."),
-        "One random split of the cells was used. Intervals cover the chance between cells and "
-        "between fits, not what another split, donor or experiment would change.",
+        _errors(verdict["errors_by"]),
         "All losses had one network and one training budget. The verdict is about the losses "
         "in this network, not about the best network for each loss.",
         _aa(data),
@@ -187,6 +156,25 @@ def limits(data: Dataset) -> list[str]:
             "judged too harshly."
         )
     return said
+
+
+def _errors(by: str) -> str:
+    """What the intervals cover; ``by`` says what counts as one independent observation."""
+    donors, one_donor = by.startswith("donor"), by != "cell"
+    beyond = "split or experiment" if donors else "split, donor or experiment"
+    known = (
+        "every cell counts as one observation; if the cells come from several donors, name their "
+        "column (the key donor_key of the table of data sets), or the intervals are too narrow"
+    )
+    if donors:
+        known = "cells of one donor are alike, so a donor counts as one observation"
+    elif one_donor:
+        known = "every cell counts as one observation, and nothing is known of other donors"
+    return (
+        f"One random split of the cells was used. Errors are by {by}: {known}. Intervals cover "
+        f"the chance between {'donors' if donors else 'cells'} and between fits, not what another "
+        f"{beyond} would change."
+    )
 
 
 def _aa(data: Dataset) -> str:

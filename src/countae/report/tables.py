@@ -9,14 +9,15 @@ from typing import Any
 
 from countae.report.glossary import direction, metric_title
 from countae.report.load import NULL, ORACLE, Dataset
-from countae.report.look import noise_title, number, whole
-from countae.wording import short
+from countae.report.look import capital, noise_title, number, whole
+from countae.wording import STORIES, short
 
 LEADERBOARD = (
     "log_score", "ranked_probability_score", "brier_zero", "poisson_deviance_explained",
     "pearson_variance", "coverage_90",
 )  # fmt: skip
 COMPATIBILITY = ("mse_log1p", "poisson_loss")
+NOISE_NOTES = {"native": "what the loss claims", "mse_counts": "one spread per gene"}
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,10 @@ def factorial(data: Dataset) -> Table | None:
         cells = [_shaded(scores[name, noise], low, high) for noise in noises]
         rows.append(([head, *cells], "" if name in data.losses else "control"))
     columns = [Column("Means from", numeric=False)]
-    columns += [Column(f"{noise_title(noise)} noise") for noise in noises]
+    columns += [
+        Column(f"{capital(noise_title(noise))} noise", NOISE_NOTES.get(noise, ""))
+        for noise in noises
+    ]
     return Table("Log score by loss and noise", columns, rows)
 
 
@@ -231,7 +235,7 @@ def triage(data: Dataset) -> Table:
     for key in raw:
         texts = plain(raw[key]), plain(modelled.get(key))
         rows.append(([Cell(key.replace("_", " "), mark="name"), *map(Cell, texts)], ""))
-    columns = [Column("", numeric=False), Column("as given"), Column("as modelled")]
+    columns = [Column("Quantity", numeric=False), Column("as given"), Column("as modelled")]
     return Table("The count matrix", columns, rows)
 
 
@@ -260,12 +264,18 @@ def overview(datasets: list[Dataset], anchors: list[str]) -> tuple[Table, list[s
         advice = "none" if axis["outcome"] == "abstain" else short(axis["recommended"])
         rows.append(
             ([Cell(data.name, mark="name"), *cells, Cell(outcome_word(axis["outcome"])),
-              Cell(advice), Cell(zeros)], "")
+              Cell(advice), Cell(_story(data)), Cell(zeros)], "")
         )  # fmt: skip
     columns = [Column("Data set", numeric=False), *(Column(short(loss)) for loss in losses)]
     columns += [Column("Verdict", numeric=False), Column("Recommended", numeric=False)]
-    columns.append(Column("Zero inflation", numeric=False))
+    columns += [Column("Story", numeric=False), Column("Zero inflation", numeric=False)]
     return Table("Log score of each loss on each data set", columns, rows), anchors
+
+
+def _story(data: Dataset) -> str:
+    """Family that tells the story, with a mark where part of it is open."""
+    story = data.verdict["story"]
+    return STORIES.get(story["family"], short(story["family"])) + "?" * bool(story["doubts"])
 
 
 def _overview_cell(axis: dict[str, Any], loss: str) -> Cell:

@@ -15,8 +15,16 @@ TITLES = {"mse_log1p": "Squared error on log1p counts (MSE)", "nb": "Negative bi
 LEVEL = {"mse_log1p": 0.95, "nb": 0.87, "zinb": 0.88, "gene_mean": 0.99, "oracle": 0.85}
 BY_GENE = ["log_score", "ranked_probability_score", "brier_zero", "expected_zero_fraction",
            "zero_fraction_error", "implied_variance", "pearson_variance", "coverage_90",
-           "poisson_deviance_explained", "mse_log1p", "poisson_loss"]  # fmt: skip
+           "poisson_deviance_explained", "mse_log1p", "poisson_loss", "pit_total_variation",
+           "dispersion_standard_error"]  # fmt: skip
 N_GENES = 40
+NOISES = ["poisson", "nb", "zinb", "mse_counts"]
+
+
+def bootstrap(met: bool, observed: float, largest: float) -> dict:
+    """A condition that was compared with simulated data."""
+    return {"met": met, "observed": observed, "bootstrap_mean": largest / 2, "p": 0.00123,
+            "bootstrap_largest": largest, "replicates": 5}  # fmt: skip
 
 
 class Results:
@@ -32,6 +40,10 @@ class Results:
         self.source = "/home/someone/secret/toy.h5ad"
         self.outcome, self.oracle, self.stop_reason = "tie", False, "converged"
         self.notes: list[str] = []
+        self.family, self.doubts, self.errors_by = "nb", ["zero_inflation"], "cell"
+        self.protocols: dict[str, dict] = {}
+        self.referee: dict | None = None
+        self.zero_tests = True
 
     @property
     def path(self) -> Path:
@@ -48,6 +60,8 @@ class Results:
         self._json("triage.json", self.triage())
         self._json("verdict.json", self.verdict())
         self._parquet("verdict_genes.parquet", self.gene_table())
+        if self.referee:
+            self._json("referee.json", self.referee)
         self._h5ad()
         return self.path
 
@@ -85,13 +99,14 @@ class Results:
             "implied_variance": mean + mean**2 / 2,
             "zero_fraction_error": np.full(len(mean), 0.01),
             "coverage_90": np.full(len(mean), 0.9),
+            "dispersion_standard_error": np.where(np.arange(len(mean)) % 4 == 0, 0.9, 0.2),
         }
         return value.get(metric, level + 0 * mean) + 0.001 * seed
 
     def scores(self, contestant: str, seed: int, native: bool) -> pd.DataFrame:
         rows = []
         variants = ["single_scale"] if contestant == "mse_log1p" else []
-        for noise in ["native"] * native + variants + ["poisson", "nb", "zinb"]:
+        for noise in ["native"] * native + variants + NOISES:
             for metric in self.metrics:
                 if metric == "pit_histogram":
                     rows += [(noise, metric, "dataset", f"{k / 20:.2f}", 1.0 + 0.01 * k)
@@ -130,16 +145,33 @@ class Results:
         }  # fmt: skip
 
     def verdict(self) -> dict:
-        not_run = {"met": None, "reason": "not run"}
-        first = {"met": False, "network": "nb", "difference": -0.0004, "delta": 0.002,
-                 "interval": [-0.0006, -0.0001]}  # fmt: skip
+        first = {"met": True, "network": "nb", "difference": 0.0123, "delta": 0.002,
+                 "interval": [0.0101, 0.0145], "confidence": "95 %"}  # fmt: skip
+        second = first | {"met": False, "difference": -0.0004, "interval": [-0.0006, -0.0001]}
+        leads = bootstrap(True, 0.0123, 0.004)
+        observed = {"same_means_gap": 0.0123}
+        if self.zero_tests:
+            observed |= {
+                "network_gap": -0.01,
+                "significant_share": 0.05,
+                "n_significant": 1.5,
+                "n_testable": 30.0,
+            }
         return {
             "dataset": self.dataset, "sentence": f"{self.dataset}: the verdict is {self.outcome}.",
             "titles": {name: TITLES[name] for name in self.losses}, "recommended": "nb",
             "axes": {name: self.axis() for name in ("overall", "mean", "zeros", "dispersion")},
+            "story": {"family": self.family, "doubts": self.doubts, "reason": "Told so.", "scores":
+                      {"poisson": 0.89, "nb": 0.87, "zinb": 0.8704, "mse_counts": 0.95}},
+            "overdispersion": {"asserted": True, "reason": "Overdispersed: so it is.",
+                "conditions": {"same_means": first, "same_means_gap_exceeds_bootstrap": leads}},
             "zero_inflation": {"asserted": False, "reason": "No excess of zeros.", "conditions": {
-                "same_means": first, "significant_genes_exceed_bootstrap": not_run,
-                "network_gap_exceeds_bootstrap": not_run}},
+                "same_means": second,
+                "significant_share_exceeds_bootstrap": bootstrap(False, 0.05, 0.06),
+                "network_gap_exceeds_bootstrap": {"met": None, "reason": "not run",
+                                                  "observed": -0.01, "p": 1.0},
+                "no_normal_noise": {"met": True}}, "observed": observed},
+            "protocol": "masked", "protocols": self.protocols, "errors_by": self.errors_by,
             "genes": {"nb": 10, "tie": 5, "undecided": N_GENES - 16, "not_testable": 1},
             "gene_pairs": [{"better": a, "worse": b, "genes": 7 if a == "nb" else 0}
                            for a, b in permutations(self.losses, 2)],
@@ -161,7 +193,28 @@ class Results:
         })  # fmt: skip
         for k, name in enumerate(self.losses):
             table[f"log_score_{name}"] = LEVEL[name] + 0.01 * k * np.arange(len(mean))
+        if self.zero_tests:
+            p = np.where(np.arange(len(mean)) < 10, np.nan, np.linspace(1e-6, 1, len(mean)))
+            table["zero_inflation_p"], table["zero_inflation_fdr"] = p, np.minimum(1, 30 * p)
         return table
+
+    def other_protocol(self, survives: bool | None, reason: str) -> dict:
+        """An entry of the verdict's ``protocols``."""
+        axis = self.axis() | {"outcome": "abstain" if survives is None else "winner"}
+        kept = ("outcome", "best", "contenders", "recommended", "scores", "null")
+        return {"survives": survives, "reason": reason, "sentence": "Another verdict."} | {
+            key: axis[key] for key in kept}  # fmt: skip
+
+    def confusion(self) -> dict:
+        """Content of referee.json."""
+        rows = {
+            "nb": {"n": 3, "stories": {"nb": 2, "poisson": 1}, "recommended": {"nb": 3},
+                   "right": 2, "zero_inflation": 0},
+            "heavy_tailed": {"n": 1, "stories": {"nb": 1}, "recommended": {"zinb": 1},
+                             "right": None, "zero_inflation": 0},
+        }  # fmt: skip
+        return {"families": list(rows), "rows": rows, "told_apart": {"genes": 12, "of": 40},
+                "sentence": "At your depth this can be told apart."}  # fmt: skip
 
     def triage(self) -> dict:
         described = {"cells": 700, "genes": 45, "zero_fraction": 0.6743230625583567,
@@ -205,7 +258,11 @@ class Results:
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of results that no test changes."""
     made = Results(tmp_path_factory.mktemp("results"))
-    made.oracle = True
+    made.oracle, made.referee = True, made.confusion()
+    made.protocols = {
+        "thinning": made.other_protocol(False, "Under thinning ZINB is better than NB."),
+        "nb_splitting": made.other_protocol(None, "Under nb splitting nobody can tell."),
+    }
     return made.write()
 
 
@@ -213,3 +270,17 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(tmp_path: Path) -> Results:
     """Results to change and write."""
     return Results(tmp_path)
+
+
+@pytest.fixture
+def ranks() -> dict:
+    """Content of ranking.json for two data sets."""
+    return {
+        "datasets": ["toy", "other"], "losses": ["mse_log1p", "nb", "zinb"],
+        "scores": {"toy": {"mse_log1p": 0.95, "nb": 0.87, "zinb": 0.88},
+                   "other": {"nb": 0.5, "zinb": 0.4}},
+        "ranks": {"toy": {"mse_log1p": 3.0, "nb": 1.0, "zinb": 2.0},
+                  "other": {"nb": 2.0, "zinb": 1.0}},
+        "mean_ranks": {"mse_log1p": 3.0, "nb": 1.5, "zinb": 1.4},
+        "friedman": None, "critical_difference": None, "reason": "Below six data sets no test.",
+    }  # fmt: skip

@@ -84,7 +84,10 @@ def test_all_sections_are_there_and_linked(page):
     links = [href[1:] for href in page.values("a", "href") if href.startswith("#")]
     assert set(links) <= page.ids
     for words in ("toy: the verdict is tie.", "Recommended loss: Negative binomial (NB)",
-                  "not met", "not run", "When not to believe it", "140 test cells"):  # fmt: skip
+                  "not met", "not run", "When not to believe it", "140 test cells",
+                  "The story: Negative binomial, as far as can be told", "Told so.",
+                  "Open: whether there are extra zeros", "look like noise", "cannot tell",
+                  "At your depth this can be told apart.", "30 testable genes"):  # fmt: skip
         assert words in page.text
 
 
@@ -97,6 +100,9 @@ def test_every_figure_has_a_place_a_name_and_a_specification(page):
 def test_names_from_data_are_shown_as_text(results, rendered, monkeypatch):
     results.dataset, results.genes[0], results.labels = HOSTILE, HOSTILE, [HOSTILE, "T"]
     results.notes = [HOSTILE]
+    results.protocols = {HOSTILE: results.other_protocol(True, HOSTILE)}
+    results.referee = results.confusion() | {"sentence": HOSTILE}
+    results.referee["rows"]["nb"]["recommended"] = {HOSTILE: 1}
     table = results.gene_table()
     table["class"], table[HOSTILE] = HOSTILE, 1.0
     monkeypatch.setattr(results, "gene_table", lambda: table)
@@ -104,7 +110,7 @@ def test_names_from_data_are_shown_as_text(results, rendered, monkeypatch):
     # two of JSON, two of code: nothing that data brought in
     assert [tag for tag, _ in page.tags].count("script") == 4
     assert "alert" not in "".join(str(found) for tag, found in page.tags if tag == "script")
-    assert page.text.count(HOSTILE) >= 5
+    assert page.text.count(HOSTILE) >= 9
     assert not any(name.startswith("on") for _, found in page.tags for name in found)
     assert HOSTILE in page.values("option", "value")
     assert HOSTILE in page.json["genes"]["d1"]["columns"]["gene"]
@@ -187,6 +193,44 @@ def test_several_data_sets_get_a_matrix(results, rendered, tmp_path):
     assert set(page.json["genes"]) == {"d1", "d2"}
 
 
+def test_ranks_over_data_sets_are_shown_where_they_were_made(results, rendered, tmp_path, ranks):
+    other = type(results)(tmp_path)
+    other.dataset = other.folder = "other"
+    other.metrics = results.metrics = ["log_score"]
+    assert "Ranks over data sets" not in rendered(other).text
+    ranks |= {"critical_difference": 1.35, "datasets": ["toy", HOSTILE]}
+    ranks["ranks"][HOSTILE] = ranks["ranks"].pop("other")
+    (tmp_path / "ranking.json").write_text(json.dumps(ranks))
+    page = rendered(other)
+    assert "Ranks over data sets" in page.text
+    assert "Below six data sets no test." in page.text
+    assert HOSTILE in page.text
+    assert [tag for tag, _ in page.tags].count("script") == 4
+    assert any("Mean rank of each loss" in str(found) for _, found in page.tags)
+
+
+def test_pieces_that_were_not_run_leave_a_line_or_nothing(results, rendered):
+    results.zero_tests, results.doubts = False, []
+    page = rendered()
+    assert "only masked entries were used; add protocols: [thinning, nb_splitting]" in page.text
+    assert "needs networks of both NB and ZINB" in page.text
+    assert "What can be told apart at this depth?" not in page.text
+    assert "Open:" not in page.text
+    assert "as far as can be told" not in page.text
+
+
+def test_headings_leave_no_level_out(page):
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(below - above <= 1 for above, below in zip(levels, levels[1:], strict=False))
+
+
+def test_every_table_has_a_caption(page):
+    tags = [tag for tag, _ in page.tags]
+    tables = [k for k, tag in enumerate(tags) if tag == "table"]
+    assert all(tags[k + 1] == "caption" for k in tables)
+
+
 def test_the_same_data_set_twice_is_refused(toy, tmp_path):
     with pytest.raises(ScoreError, match="'toy' was given 2 times"):
         write_report([toy, toy], tmp_path / "report.html", title=TITLE)
@@ -230,7 +274,8 @@ def test_numbers_have_at_most_five_digits_and_are_finite(page):
     numbers = re.findall(r"-?\d+\.\d+(?:e-?\d+)?", json.dumps(page.json))
     long = [text for text in numbers if float(text) != float(f"{float(text):.5g}")]
     assert not long
-    assert not re.search(r"(?<![\d.])\d+\.\d{5,}", page.text)  # a DOI may hold such
+    text = re.sub(r"doi:\S+", "", page.text)  # a DOI may hold such
+    assert not re.search(r"(?<![\d.])\d+\.\d{5,}", text)
     assert "nan" not in page.text.split()
 
 
