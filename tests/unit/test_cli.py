@@ -199,7 +199,7 @@ def test_damaged_files_and_places_that_cannot_be_written_are_told(counts, folder
 def searched(counts, folder):
     """Two trials of one loss, of which the second diverges, and the choice."""
     trials = [folder / "trial0.json", folder / "trial1.json"]
-    common = ["--likelihood", "poisson", "--max-epochs", 2, "--hidden", "8", "--device", "cpu"]
+    common = ["--likelihood", "poisson", "--patience", 1, "--hidden", "8", "--device", "cpu"]
     for path, step in zip(trials, (0.004, 1e4), strict=True):
         done = countae("tune-trial", counts, path, *common, "--learning-rate", step)
         assert done.returncode == 0, done.stderr
@@ -212,7 +212,7 @@ def searched(counts, folder):
 def test_a_search_chooses_what_is_trained(searched, counts, folder):
     trials, path = searched
     found = json.loads(path.read_text())
-    assert [row["stop_reason"] for row in found["trials"]] == ["max_epochs", "diverged"]
+    assert [row["stop_reason"] for row in found["trials"]] == ["converged", "diverged"]
     assert found["trials"][1]["validation_loss"] is None
     assert not list(folder.glob("trial*.safetensors"))
     # the choice replaces options, given or not
@@ -226,7 +226,8 @@ def test_a_search_chooses_what_is_trained(searched, counts, folder):
     assert {"network": made["network"], "training": made["training"]} == found["chosen"]
     assert made["network"]["hidden"] == [8]
     assert made["tuning_trials"] == 2
-    # trial and fit are the same training
+    # trial and fit are the same training, and the last epoch was no better
+    assert len(made["validation_loss"]) == made["best_epoch"] + 2
     assert made["validation_loss"][made["best_epoch"]] == found["trials"][0]["validation_loss"]
 
 

@@ -218,10 +218,10 @@ def test_an_edit_of_the_source_changes_the_steps_that_use_it(tmp_path, monkeypat
 
 @pytest.mark.slow
 def test_a_real_search_ends_in_the_fits(tmp_path):
-    """The configuration's step is so small that the other trial wins, and is what is trained."""
+    """The configuration's step is far too large, so the other trial wins and is trained."""
     size = {"n_cells": 60, "n_genes": 20, "n_types": 2, "depth": 80}
     tuning = {"trials": 2, "widths": [8], "learning_rates": [0.01], "weight_decays": [0.1]}
-    training = {"max_epochs": 3, "learning_rate": 1e-5}
+    training = {"max_epochs": 3, "learning_rate": 1e4}
     config = TINY | {"simulate": size, "tuning": tuning, "training": training}
     fits = [f"results/tiny/{loss}/seed0/fit.json" for loss in ("mse_log1p", "nb")]
     done = snakemake(configured(tmp_path, config), *fits, "--show-failed-logs")
@@ -233,7 +233,9 @@ def test_a_real_search_ends_in_the_fits(tmp_path):
         widths = [trial["settings"]["network"]["hidden"] for trial in search["trials"]]
         assert widths == [[16], [8]]
         assert record["network"]["hidden"] == [8]
+        assert len(record["validation_loss"]) == 3
         assert record["tuning_trials"] == search["budget"] == 2
+    assert search["trials"][0]["stop_reason"] == "diverged"  # of nb
     again = snakemake(tmp_path, *fits, "--dry-run")
     assert "Nothing to be done" in again.stdout + again.stderr
 
