@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from countae import __version__, config
 from countae.cli_verdict import bootstrap, explain, referee, rehearse, verdict
 from countae.config import Source
-from countae.errors import ConfigError, CountaeError
+from countae.errors import ConfigError, CountaeError, FitDivergedError
 from countae.options import Device, Threads, loaded, log, names, numbers, settings
 
 app = typer.Typer(
@@ -232,6 +233,10 @@ def fit(
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and masks.")] = 0,
     threads: Threads = 1,
     device: Device = "auto",
+    tuned: Annotated[
+        Path | None,
+        typer.Option(help="tuning.json from `countae tune`, in place of all settings below."),
+    ] = None,
     *,
     network: dict,
     training: dict,
@@ -243,6 +248,14 @@ def fit(
     from countae import likelihoods
 
     likelihoods.check(likelihood)
+    budget = 0
+    if tuned is not None:
+        from countae.tuning import read_chosen
+
+        chosen, budget = read_chosen(config.existing_file(tuned, "tuning.json"), likelihood)
+        network, training = chosen.network, chosen.training
+        config.check_section("network", network)
+        config.check_section("training", training)
     matrix = loaded(counts, threads)
     from countae import fit as training_loop
 
@@ -254,12 +267,73 @@ def fit(
         matrix, likelihood, seed=seed, network=network, training=training, device=device,
         progress=progress,
     )  # fmt: skip
+    made.tuning_trials = budget
     training_loop.save(model, made, output)
     made.to_json(record)
     log.print(
         f"{likelihood} seed {seed}: {made.stop_reason} after {len(made.train_loss)} epochs, best "
         f"{made.best_epoch + 1}, {made.seconds:.1f} s on {made.device}"
     )
+
+
+@app.command("tune-trial")
+@settings("network", "training")
+def tune_trial(
+    counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
+    output: Annotated[Path, typer.Argument(help="trial.json to write.")],
+    likelihood: Annotated[str, typer.Option(help="The loss; see `countae list likelihoods`.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and masks.")] = 0,
+    threads: Threads = 1,
+    device: Device = "auto",
+    *,
+    network: dict,
+    training: dict,
+) -> None:
+    """Train under settings on trial; keep the validation loss, also of a fit that diverges.
+
+    Example: countae tune-trial counts.h5ad trial1.json --likelihood nb --learning-rate 0.002
+    """
+    from countae import likelihoods
+    from countae.tuning import Settings, Trial
+
+    likelihoods.check(likelihood)
+    matrix = _loaded(counts, threads)
+    from countae import fit as training_loop
+
+    began, tried = time.perf_counter(), Settings(network, training)
+    try:
+        _, made = training_loop.fit(
+            matrix, likelihood, seed=seed, network=network, training=training, device=device
+        )
+    except FitDivergedError as error:
+        seconds = time.perf_counter() - began
+        trial = Trial(likelihood, seed, tried, None, None, "diverged", seconds, str(error))
+        log.print(f"{likelihood}: {_escaped(trial.message)}")
+    else:
+        trial = Trial(
+            likelihood, seed, tried, made.validation_loss[made.best_epoch], made.best_epoch,
+            made.stop_reason, made.seconds,
+        )  # fmt: skip
+        log.print(f"{likelihood}: validation loss {trial.validation_loss:.5f}")
+    trial.to_json(output)
+
+
+@app.command()
+def tune(
+    trials: Annotated[list[Path], typer.Argument(help="Trials of one loss.")],
+    output: Annotated[Path, typer.Option(help="tuning.json to write.")],
+) -> None:
+    """Choose the settings of one loss: the trial with its lowest validation loss.
+
+    Example: countae tune trial0.json trial1.json trial2.json --output tuning.json
+    """
+    from countae import tuning
+    from countae.files import write_json
+
+    paths = [config.existing_file(path, "trial.json") for path in trials]
+    found = tuning.chosen([tuning.read_trial(path) for path in paths])
+    write_json(output, found)
+    log.print(f"{found['likelihood']}: best of {found['budget']} trials, {found['chosen']}")
 
 
 @app.command()

@@ -76,10 +76,10 @@ def validated(config: dict[str, Any], *, where: str = "configuration") -> dict[s
     Raises
     ------
     ConfigError
-        For an unknown key ("did you mean"), a value of the wrong type or range, or a likelihood,
-        baseline or metric that does not exist.
+        For an unknown key ("did you mean"), a value of the wrong type or range, a likelihood,
+        baseline or metric that does not exist, or more tuning trials than different settings.
     """
-    from countae import baselines, likelihoods, metrics, protocols, simulate
+    from countae import baselines, likelihoods, metrics, protocols, simulate, tuning
 
     _check(config, schema(), where)
     full = _filled(config, schema())
@@ -100,6 +100,7 @@ def validated(config: dict[str, Any], *, where: str = "configuration") -> dict[s
             f"{full['verdict']['control']!r} is not. Fix: add it to `likelihoods` or choose from "
             f"{', '.join(full['likelihoods'])}."
         )
+    tuning.trials(full["tuning"], network=full["network"], training=full["training"])
     return full
 
 

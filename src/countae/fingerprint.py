@@ -12,6 +12,7 @@ STARTS = {
     "prepare": ["prepare"],
     "hide": ["hold_out"],
     "fit": ["fit"],
+    "tune": ["tuning"],
     "score": ["score"],
     "bootstrap": ["rehearsal"],
     "rehearse": ["rehearsal"],

@@ -14,8 +14,8 @@ import pytest
 from countae import config
 
 VERBS = [
-    "list", "check", "simulate", "prepare", "fit", "score", "verdict", "export", "report",
-    "explain", "run",
+    "list", "check", "simulate", "prepare", "fit", "tune-trial", "tune", "score", "verdict",
+    "export", "report", "explain", "run",
 ]  # fmt: skip
 
 
@@ -193,3 +193,61 @@ def test_damaged_files_and_places_that_cannot_be_written_are_told(counts, folder
     out = ["prepare", "simulate:nb", tmp_path / "counts.h5ad"]
     fails(countae(*out, "--triage", tmp_path / "v.json" / "triage.json", *size), "error")
     assert not (tmp_path / "counts.h5ad").exists()
+
+
+@pytest.fixture(scope="module")
+def searched(counts, folder):
+    """Two trials of one loss, of which the second diverges, and the choice."""
+    trials = [folder / "trial0.json", folder / "trial1.json"]
+    common = ["--likelihood", "poisson", "--patience", 1, "--hidden", "8", "--device", "cpu"]
+    for path, step in zip(trials, (0.004, 1e4), strict=True):
+        done = countae("tune-trial", counts, path, *common, "--learning-rate", step)
+        assert done.returncode == 0, done.stderr
+    assert "diverged in epoch 1" in done.stderr
+    done = countae("tune", *trials, "--output", folder / "tuning.json")
+    assert done.returncode == 0, done.stderr
+    return trials, folder / "tuning.json"
+
+
+def test_a_search_chooses_what_is_trained(searched, counts, folder):
+    trials, path = searched
+    found = json.loads(path.read_text())
+    assert [row["stop_reason"] for row in found["trials"]] == ["converged", "diverged"]
+    assert found["trials"][1]["validation_loss"] is None
+    assert not list(folder.glob("trial*.safetensors"))
+    # the choice replaces options, given or not
+    record = folder / "tuned.json"
+    done = countae(
+        "fit", counts, folder / "tuned.safetensors", "--record", record, "--likelihood",
+        "poisson", "--tuned", path, "--learning-rate", 1e4, "--device", "cpu",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = json.loads(record.read_text())
+    assert {"network": made["network"], "training": made["training"]} == found["chosen"]
+    assert made["network"]["hidden"] == [8]
+    assert made["tuning_trials"] == 2
+    # trial and fit are the same training, and the last epoch was no better
+    assert len(made["validation_loss"]) == made["best_epoch"] + 2
+    assert made["validation_loss"][made["best_epoch"]] == found["trials"][0]["validation_loss"]
+
+
+def test_a_wrong_search_is_told_without_a_traceback(searched, counts, folder, tmp_path):
+    trials, path = searched
+    out = tmp_path / "out.json"
+    own = ["tune-trial", counts, out, "--likelihood"]
+    fails(countae(*own, "znb"), "no likelihood called 'znb'", "Did you mean")
+    fails(countae(*own, "nb", "--learning-rate", 0), "learning_rate: 0.0 is less than")
+    choice = ["--output", out]
+    fails(countae("tune", folder / "trial7.json", *choice), "expected a trial.json, found nothing")
+    fails(countae("tune", path, *choice), "no trial that `countae tune-trial` wrote", "Fix:")
+    fails(countae("tune", trials[0], trials[0], *choice), "two trials have the same settings")
+    fails(countae("tune", trials[1], *choice), "All 1 trials of poisson diverged", "Fix:")
+    fit = ["fit", counts, out, "--record", out, "--likelihood"]
+    fails(countae(*fit, "nb", "--tuned", path), "chosen for 'poisson', but the loss is 'nb'")
+    fails(countae(*fit, "poisson", "--tuned", trials[0]), "no file that `countae tune` wrote")
+    fails(countae(*fit, "poisson", "--tuned", tmp_path / "no.json"), "expected a tuning.json")
+    broken = json.loads(path.read_text())
+    broken["chosen"]["network"]["latent"] = 0
+    (tmp_path / "broken.json").write_text(json.dumps(broken))
+    fails(countae(*fit, "poisson", "--tuned", tmp_path / "broken.json"), "latent: 0 is less than")
+    assert not out.exists()

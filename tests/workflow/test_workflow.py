@@ -86,12 +86,48 @@ def test_a_printed_command_is_one_verb(tmp_path):
     assert "--max-epochs 20" in text
 
 
+SEARCH = TINY | {"seeds": [4, 5, 6], "tuning": {"trials": 3}}
+
+
+def test_every_loss_has_the_same_trials(tmp_path):
+    """Trials, then one choice per loss, then fits; per hold-out protocol as well."""
+    done = snakemake(configured(tmp_path, SEARCH), "--dry-run", "--printshellcmds")
+    jobs, text = planned(done), done.stdout + done.stderr
+    assert (jobs["tune_trial"], jobs["tune"], jobs["fit"]) == (2 * 3, 2, 2 * 3 + 3)
+    asked = [line for line in text.splitlines() if "countae tune-trial" in line]
+    settings = {
+        loss: [line.split(" --seed ")[1].split(" > ")[0] for line in sorted(asked) if loss in line]
+        for loss in ("mse_log1p", "nb")
+    }
+    assert settings["nb"] == settings["mse_log1p"]
+    assert len(set(settings["nb"])) == 3
+    assert all(line.startswith("4 --hidden ") for line in settings["nb"])  # the first seed
+    fits = [line for line in text.splitlines() if "countae fit" in line]
+    assert len(fits) == 9
+    for loss in ("mse_log1p", "nb"):
+        own = [line for line in fits if f"--likelihood {loss} " in line]
+        assert own
+        assert all(f"--tuned results/tiny/{loss}/tuning.json" in line for line in own)
+
+    done = snakemake(configured(tmp_path, SEARCH | {"protocols": ["thinning"]}), "--dry-run")
+    assert planned(done)["tune_trial"] == 2 * 2 * 3
+    assert planned(done)["tune"] == 2 * 2
+
+
+def test_no_trial_runs_when_the_search_is_off(tmp_path):
+    config = TINY | {"tuning": {"trials": 0, "widths": [8]}}
+    done = snakemake(configured(tmp_path, config), "--dry-run", "--printshellcmds")
+    assert not {"tune_trial", "tune"} & set(planned(done))
+    assert "--tuned" not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     ("config", "rows", "words"),
     [
         ({"likelihoods": ["nb", "zimb"]}, ROW, "Did you mean 'zinb'?"),
         ({"seed": [0]}, ROW, "unknown key 'seed'. Did you mean 'seeds'?"),
         ({}, "id\tsorce\nx\ty\n", "Did you mean 'source'?"),
+        ({"tuning": {"trials": 99}}, ROW, "only 27 different settings"),
     ],
 )
 def test_a_wrong_configuration_is_told_in_one_message(tmp_path, config, rows, words):
@@ -166,15 +202,42 @@ def test_an_edit_of_the_source_changes_the_steps_that_use_it(tmp_path, monkeypat
         "wording.py": {"verdict", "report"},
         "counts/_quality.py": {"prepare"},
         "report/page.css": {"report"},
+        "tuning.py": {"tune"},
     }.items():
         path = copy / file
         path.write_text(path.read_text() + "\n# edited\n")
         after = now()
         changed = {verb for verb in before if after[verb] != before[verb]}
         assert verbs <= changed, file
+        # a new choice would train everything again
+        assert ("tune" in changed) == (file == "tuning.py"), file
         before = after
     monkeypatch.undo()
     fingerprints.fingerprint.cache_clear()
+
+
+@pytest.mark.slow
+def test_a_real_search_ends_in_the_fits(tmp_path):
+    """The configuration's step is far too large, so the other trial wins and is trained."""
+    size = {"n_cells": 60, "n_genes": 20, "n_types": 2, "depth": 80}
+    tuning = {"trials": 2, "widths": [8], "learning_rates": [0.01], "weight_decays": [0.1]}
+    training = {"max_epochs": 3, "learning_rate": 1e4}
+    config = TINY | {"simulate": size, "tuning": tuning, "training": training}
+    fits = [f"results/tiny/{loss}/seed0/fit.json" for loss in ("mse_log1p", "nb")]
+    done = snakemake(configured(tmp_path, config), *fits, "--show-failed-logs")
+    assert done.returncode == 0, done.stderr[-4000:]
+    for path in fits:
+        record = json.loads((tmp_path / path).read_text())
+        search = json.loads((tmp_path / path).parents[1].joinpath("tuning.json").read_text())
+        assert {name: record[name] for name in ("network", "training")} == search["chosen"]
+        widths = [trial["settings"]["network"]["hidden"] for trial in search["trials"]]
+        assert widths == [[16], [8]]
+        assert record["network"]["hidden"] == [8]
+        assert len(record["validation_loss"]) == 3
+        assert record["tuning_trials"] == search["budget"] == 2
+    assert search["trials"][0]["stop_reason"] == "diverged"  # of nb
+    again = snakemake(tmp_path, *fits, "--dry-run")
+    assert "Nothing to be done" in again.stdout + again.stderr
 
 
 def test_one_matrix_runs_from_the_command_line(tmp_path):

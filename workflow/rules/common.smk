@@ -3,7 +3,7 @@ import shlex
 
 import countae
 from countae import config as contract
-from countae import simulate
+from countae import simulate, tuning
 from countae.errors import CountaeError
 from countae.fingerprint import fingerprint
 
@@ -17,6 +17,11 @@ SEEDS = SETTINGS["seeds"]
 CONTROL = SETTINGS["verdict"]["control"]
 # the A/A arm: as many further seeds of one loss, so that it can be compared with itself
 CONTROL_SEEDS = [max(SEEDS) + 1 + k for k in range(len(SEEDS))]
+
+# settings that every loss tries before it is trained; none unless `tuning.trials` asks for them
+TRIALS = tuning.trials(
+    SETTINGS["tuning"], network=SETTINGS["network"], training=SETTINGS["training"]
+)
 
 # conda environments install countae from here (envs/*.post-deploy.sh)
 _checkout = contract.workflow_folder().parent
@@ -41,6 +46,7 @@ wildcard_constraints:
     likelihood="|".join(SETTINGS["likelihoods"]),
     baseline="|".join([*SETTINGS["baselines"], "oracle"]),
     seed=r"\d+",
+    trial=r"\d+",
 
 
 def is_primary(dataset):

@@ -1,6 +1,14 @@
+def fit_settings(wildcards, input):
+    """Network and training as options: the configuration's, or what the search chose."""
+    if TRIALS:
+        return as_options({"tuned": input.tuned})
+    return section_options("network", "training")
+
+
 rule fit:
     input:
         counts="results/{dataset}/counts.h5ad",
+        tuned="results/{dataset}/{likelihood}/tuning.json" if TRIALS else [],
     output:
         model="results/{dataset}/{likelihood}/seed{seed}/model.safetensors",
         record="results/{dataset}/{likelihood}/seed{seed}/fit.json",
@@ -17,7 +25,7 @@ rule fit:
         gpu=contract.gpus_per_fit(SETTINGS["device"]),
         device=SETTINGS["device"],
     params:
-        settings=section_options("network", "training"),
+        settings=fit_settings,
         code=fingerprint("fit"),
     message:
         "Fit the {wildcards.likelihood} autoencoder on {wildcards.dataset} (seed {wildcards.seed})"

@@ -75,19 +75,38 @@ def _data(data: Dataset) -> str:
 
 def _networks(data: Dataset) -> str:
     record = data.records[data.losses[0]][0]
-    network, training = record["network"], record["training"]
+    network, training = _used(data, "network"), _used(data, "training")
+    trials = record.get("tuning_trials", 0)
+    searched = (
+        " Step size, widths and weight decay were chosen for each loss by its own validation loss "
+        f"among the same {trials} settings, with one seed; values that differ name their losses."
+        if trials
+        else ""
+    )
     folds = data.triage["settings"]["split"]["folds"]
     return (
-        f"Each loss trained the same autoencoder: encoder widths {plain(network['hidden'])}, "
+        f"Each loss trained the same autoencoder: encoder widths {network['hidden']}, "
         f"mirrored in the decoder, a bottleneck of {network['latent']}, dropout "
         f"{network['dropout']}. All had the same budget: AdamW with step size "
         f"{training['learning_rate']} and weight decay {training['weight_decay']}, "
-        f"{whole(training['batch_size'])} cells per step, at most "
-        f"{whole(training['max_epochs'])} epochs, stopped after {training['patience']} epochs "
+        f"{training['batch_size']} cells per step, at most "
+        f"{training['max_epochs']} epochs, stopped after {training['patience']} epochs "
         "without progress on the validation cells, the best epoch kept. Each step hid a random "
         f"1/{folds} of the entries and learnt to predict exactly these. The seeds were "
-        f"{listed(_strings(data.seeds))}."
+        f"{listed(_strings(data.seeds))}.{searched}"
     )
+
+
+def _used(data: Dataset, section: str) -> dict[str, str]:
+    """Settings that the fits really had; where losses differ, each value with its losses."""
+    shown = {}
+    for key in data.records[data.losses[0]][0][section]:
+        found: dict[str, list[str]] = {}
+        for loss in data.losses:
+            found.setdefault(plain(data.records[loss][0][section][key]), []).append(loss)
+        several = [f"{value} ({listed(losses)})" for value, losses in found.items()]
+        shown[key] = next(iter(found)) if len(found) == 1 else "; ".join(several)
+    return shown
 
 
 def _scoring(data: Dataset) -> str:
@@ -215,10 +234,10 @@ def _identifier(text: str) -> tuple[str, str]:
 
 def parameters(data: Dataset) -> list[tuple[str, str, str]]:
     """Key, value and meaning of every setting."""
-    record, settings = data.records[data.losses[0]][0], dict(data.triage["settings"])
+    settings = dict(data.triage["settings"])
     if not data.triage["source"].startswith("simulate:"):
         settings.pop("simulate", None)
-    sections = settings | {"network": record["network"], "training": record["training"]}
+    sections = settings | {name: _used(data, name) for name in ("network", "training")}
     sections |= {"verdict": data.verdict["settings"]}
     rows = []
     for name, values in sections.items():
@@ -322,13 +341,23 @@ def _prepare(data: Dataset, root: str) -> str:
 
 
 def _fits(data: Dataset, root: str, losses: list[str], seeds: list[int]) -> str:
-    """A loop that fits and scores each loss with each seed."""
+    """Loops that fit and score each loss with each seed, one per choice of settings."""
+    chosen: dict[str, list[str]] = {}
+    for loss in losses:
+        record = data.records[loss][0]
+        chosen.setdefault(_options(record["network"], record["training"]), []).append(loss)
+    loops = (_loop(data, root, same, seeds, options) for options, same in chosen.items())
+    return "\n".join(loops)
+
+
+def _loop(data: Dataset, root: str, losses: list[str], seeds: list[int], options: str) -> str:
+    """A loop over losses that have the same settings."""
     record, folder = data.records[losses[0]][0], f"{root}/$loss/seed$seed"
     return (
         f"for loss in {' '.join(map(shlex.quote, losses))}; do "
         f"for seed in {' '.join(map(str, seeds))}; do\n"
         f"  countae fit {root}/counts.h5ad {folder}/model.safetensors --record {folder}/fit.json "
-        f"--likelihood $loss --seed $seed {_options(record['network'], record['training'])} "
+        f"--likelihood $loss --seed $seed {options} "
         f"--threads {record['threads']} --device {shlex.quote(record['device'])}\n"
         f"  {_score(root, folder)} --model {folder}/model.safetensors\ndone; done"
     )

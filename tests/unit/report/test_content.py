@@ -190,6 +190,34 @@ def test_methods_hold_the_settings(data):
     assert meanings["split.folds"]
 
 
+def test_methods_tell_what_a_search_chose(results):
+    """No loss is said to have another's settings, in words, table or commands."""
+    plain = results.fit
+
+    def searched(loss, seed):
+        record = plain(loss, seed) | {"tuning_trials": 6}
+        if loss == "zinb":
+            record["training"] |= {"learning_rate": 0.002}
+            record["network"] |= {"hidden": [256]}
+        return record
+
+    results.fit = searched
+    found = load(results.write())
+    text = dict(methods.paragraphs(found))["Networks"]
+    assert "among the same 6 settings" in text
+    assert "step size 0.004 (mse_log1p and nb); 0.002 (zinb) and weight decay 0," in text
+    assert "encoder widths 128 (mse_log1p and nb); 256 (zinb)" in text
+    parameters = {key: value for key, value, _ in methods.parameters(found)}
+    assert parameters["training.learning_rate"] == "0.004 (mse_log1p and nb); 0.002 (zinb)"
+    assert parameters["training.patience"] == "30"
+    loops = methods.commands(found).split("for loss in ")[1:]
+    options = {loop.split(";")[0]: loop for loop in loops if "--learning-rate" in loop}
+    assert set(options) == {"mse_log1p nb", "zinb", "nb"}  # the last is the A/A control
+    assert "--learning-rate 0.002" in options["zinb"]
+    assert "--hidden 256" in options["zinb"]
+    assert "--learning-rate 0.004" in options["mse_log1p nb"]
+
+
 def test_references_have_addresses(data):
     found = {what: address for what, _, address in methods.references(data)}
     assert found["Negative binomial (NB), loss"] == "https://doi.org/10.1038/nmeth.2930"

@@ -1,0 +1,91 @@
+"""Equal beginnings: one network for every loss, and each loss at the genes' moments."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import SETTINGS
+
+from countae import likelihoods
+from countae.likelihoods._base import GeneMoments
+from countae.likelihoods._moments import gene_moments
+from countae.model import HEAD_GAIN, CountAutoencoder
+
+NAMES = likelihoods.names()
+ON_LOG1P = {"mse_log1p"}  # their mean is transformed back from the mean of log1p counts
+# An output weight is uniform within ±HEAD_GAIN/√H, variance HEAD_GAIN²/3H, and the H units behind
+# it, LayerNorm cut at zero, have a mean square of about ½: six standard deviations of their sum.
+NOISE = 6 * HEAD_GAIN * np.sqrt(0.5 / 3)
+
+
+@pytest.fixture(scope="module")
+def moments(small_nb):
+    train = np.flatnonzero(small_nb.part == "train")
+    return gene_moments(counts=small_nb.counts[train], size_factor=small_nb.size_factor[train])
+
+
+def network(name, moments):
+    torch.manual_seed(0)
+    return CountAutoencoder(likelihoods.get(name)(), moments, **SETTINGS["network"]).eval()
+
+
+def size(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_loss_has_the_same_encoder_and_decoder(name, moments):
+    """The same layers, and under one seed the same first weights; only heads differ."""
+    one, other = network(name, moments), network(NAMES[0], moments)
+    genes, [width], latent = (
+        len(moments.mean),
+        *(SETTINGS["network"][k] for k in ("hidden", "latent")),
+    )
+    layer_norms = 2 * width
+    assert size(one.encoder) == (genes + 1) * width + layer_norms + (width + 1) * latent
+    assert size(one.decoder) == (latent + 1) * width + layer_norms
+    for part in ("encoder", "decoder"):
+        expected = getattr(other, part).state_dict()
+        for key, value in getattr(one, part).state_dict().items():
+            assert torch.equal(value, expected[key]), (part, key)
+    heads = list(one.likelihood.heads.values())
+    assert size(one.entry_heads) == heads.count("entry") * (width + 1) * genes
+    assert size(one.gene_heads) == heads.count("gene") * genes
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", NAMES)
+def test_every_loss_starts_at_the_moments_of_the_genes(name, small_nb, moments):
+    """At initialisation the prediction is the gene's moment at the cell's size factor."""
+    model = network(name, moments)
+    counts = torch.as_tensor(small_nb.counts[:60].toarray(), dtype=torch.float32)
+    size_factor = torch.as_tensor(small_nb.size_factor[:60, None], dtype=torch.float32)
+    started = model.likelihood.start(moments)
+    decoded = model.decoder(model.encode(counts, size_factor))
+    for head, layer in model.entry_heads.items():
+        gap = (layer(decoded) - started[head].float()).abs()
+        assert 0 < gap.max() < NOISE, head
+    for head, value in model.gene_heads.items():
+        assert torch.equal(value, started[head].float()), head
+
+    for layer in model.entry_heads.values():
+        layer.weight.zero_()  # no noise: what is left must be the moment itself
+    mean = model.likelihood.mean(**model(counts, size_factor))
+    share = torch.expm1(moments.log1p_mean) if name in ON_LOG1P else moments.mean
+    np.testing.assert_allclose(mean, size_factor * share.float(), rtol=1e-4)  # float32
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_head_starts_at_a_constant(name, moments):
+    """Each head, also of dispersions and extra zeros, follows what was measured on the gene."""
+    other = GeneMoments(
+        2 * moments.mean, 2 * moments.log1p_mean, 3 * moments.inverse_dispersion,
+        0.5 * moments.zero_probability,
+    )  # fmt: skip
+    family = likelihoods.get(name)()
+    here, there = family.start(moments), family.start(other)
+    assert set(here) == set(family.heads)
+    for head, value in here.items():
+        assert value.shape == moments.mean.shape
+        assert (value != there[head]).all(), head
