@@ -297,7 +297,7 @@ def tune_trial(
     from countae.tuning import Settings, Trial
 
     likelihoods.check(likelihood)
-    matrix = _loaded(counts, threads)
+    matrix = loaded(counts, threads)
     from countae import fit as training_loop
 
     began, tried = time.perf_counter(), Settings(network, training)
