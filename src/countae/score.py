@@ -142,12 +142,11 @@ def _scored(
     cells: list[pd.DataFrame] = []
     entries: dict[str, np.ndarray] = {}
     for noise, column in columns.items():
-        found, pooled = _by_gene_block(common, column, chosen)
+        found, pooled = _by_gene_block(common, column, chosen, {})
         for metric in chosen:
-            if metric.name not in found and metric.level != "dataset":
-                continue
-            if metric.level == "dataset":
+            if metric.level == "dataset" and metric.name in pooled:
                 rows.append(_dataset_rows(common.protocol, noise, metric, pooled[metric.name]))
+            if metric.name not in found:
                 continue
             value = np.concatenate(found[metric.name], axis=-1)
             if metric.name in CELL_METRICS:
@@ -175,7 +174,9 @@ class _Common:
         n_genes = matrix.counts.shape[1]
         self.genes = [slice(s, s + GENE_BLOCK) for s in range(0, n_genes, GENE_BLOCK)]
 
-    def block(self, prediction: Prediction, genes: slice) -> Block:
+    def block(
+        self, prediction: Prediction, genes: slice, of_cells: dict[str, np.ndarray]
+    ) -> Block:
         matrix = self.matrix
         truth: dict[str, np.ndarray] = {}
         if "truth" in matrix.adata.uns and self.protocol == "masked":
@@ -183,6 +184,9 @@ class _Common:
             if "true_inverse_dispersion" in matrix.adata.var:
                 theta = matrix.adata.var["true_inverse_dispersion"].to_numpy()
                 truth["true_inverse_dispersion"] = theta[genes]
+            if "extra_zero" in matrix.adata.layers:
+                extra = matrix.adata.layers["extra_zero"][self.test][:, genes]
+                truth["extra_zero"] = extra.toarray().astype(bool)
         return Block(
             prediction,
             observed=self._target[:, genes].toarray().astype(np.float64),
@@ -191,28 +195,35 @@ class _Common:
             n_fitted=int((matrix.part != "test").sum()),
             stream=[matrix.info["split_seed"], genes.start],
             truth=truth,
+            of_cells=of_cells,
         )
 
 
 def _by_gene_block(
-    common: _Common, column: Column, chosen: list[metrics.Metric]
+    common: _Common,
+    column: Column,
+    chosen: list[metrics.Metric],
+    of_cells: dict[str, np.ndarray],
 ) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]]:
     """Values of gene and entry metrics, block by block, and those of pooled entries."""
     found: dict[str, list[np.ndarray]] = {}
-    of_all = [metric for metric in chosen if metric.level == "dataset" or metric.pooled]
-    needs = {name for metric in of_all for name in metric.needs}
-    kept: dict[str, list[np.ndarray]] = {name: [] for name in needs}
+    kept: dict[str, list[np.ndarray]] = {}
     for genes in common.genes:
-        block = common.block(column(genes), genes)
-        for metric in chosen:
-            if metric.level != "dataset" and block.has(metric):
+        block = common.block(column(genes), genes, of_cells)
+        possible = [metric for metric in chosen if block.has(metric)]
+        for metric in possible:
+            if metric.level != "dataset":
                 value = block.of(metric)
                 if metric.level == "entry":
                     value = value.astype(np.float32 if metric.name != "log_score" else np.float64)
                 found.setdefault(metric.name, []).append(value)
-        for name in needs:
-            kept[name].append(getattr(block, name).astype(np.float32))
-    joined = {name: np.concatenate(values, axis=1) for name, values in kept.items()}
+        # what a block has does not depend on its genes, so the last one speaks for all
+        of_all = [metric for metric in possible if metric.level == "dataset" or metric.pooled]
+        for name in {name for metric in of_all for name in metric.needs} - of_cells.keys():
+            value = getattr(block, name)
+            value = value if value.dtype == bool else value.astype(np.float32)
+            kept.setdefault(name, []).append(value)
+    joined = {name: np.concatenate(values, axis=1) for name, values in kept.items()} | of_cells
     return found, {metric.name: _of_all(metric, joined) for metric in of_all}
 
 

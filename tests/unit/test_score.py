@@ -30,7 +30,7 @@ def summary(scores, metric, noise):
 
 def test_every_metric_is_there_for_the_oracle(oracle, small_nb):
     found = oracle.table.query("noise == 'native'")["metric"].unique()
-    assert set(found) == set(metrics.names())
+    assert set(found) == set(metrics.names()) - {"extra_zero_calibration"}
     per_gene = oracle.table.query(
         "noise == 'native' and level == 'gene' and metric == 'log_score'"
     )
@@ -72,6 +72,20 @@ def test_metrics_of_the_truth_are_left_out_without_one(small_nb):
     assert not {"mean_log_error", "dispersion_log_error"} & set(scores.table["metric"])
     with pytest.raises(ScoreError, match="oracle needs simulated data"):
         score_baseline("oracle", blind, wanted=[])
+
+
+def test_extra_zeros_are_judged_where_the_data_and_the_noise_have_them(monkeypatch):
+    """The true posterior beats the constant; noise without extra zeros has no posterior."""
+    monkeypatch.setattr("countae.score.GENE_BLOCK", 17)
+    scores = score_baseline(
+        "oracle", prepared("simulate:zinb")[0], wanted=["extra_zero_calibration"]
+    )
+    found = scores.table.query("metric == 'extra_zero_calibration'")
+    assert set(found["noise"]) == {"native", "zinb"}
+    value = found.query("noise == 'native'").set_index("id")["value"]
+    assert value["brier"] < value["brier_constant"]
+    assert value["auc"] > 0.6
+    assert set(found["level"]) == {"dataset"}
 
 
 def test_scores_do_not_depend_on_the_blocks_of_genes(small_nb, oracle, monkeypatch):

@@ -56,6 +56,7 @@ def test_shape_bounds_and_inputs(name, truth, callables):
         "log_prob": -np.ones((50, 6)), "library_size": 1e3 * truth.size[rows, 0],
         "inverse_dispersion": truth.inverse_dispersion, "identifiable": np.arange(6) > 0,
         "true_inverse_dispersion": 2 * truth.inverse_dispersion,
+        "zero_probability": truth.prob_zero[rows] / 2, "extra_zero": truth.observed[rows] == 0,
     }  # fmt: skip
     given |= callables(truth.mean[rows], truth.inverse_dispersion)
     given = {key: given[key] for key in member.needs}
