@@ -13,8 +13,9 @@ from countae import baselines, metrics, protocols
 from countae.counts import CountMatrix
 from countae.errors import ScoreError
 from countae.files import written_aside
+from countae.metrics._clusterings import clusterings
 from countae.noise import fit_noise, noise_families
-from countae.predict import Prediction, predict_hidden
+from countae.predict import Prediction, latent_of, predict_hidden
 from countae.score_block import Block
 
 if TYPE_CHECKING:
@@ -74,7 +75,9 @@ def score_network(
         for name, parameters in native.likelihood.variants(native.parameters).items()
     }
     columns |= _noise_columns(matrix, native.mean, mean, test, fitted)
-    return _scored(matrix, test, columns, wanted)
+    chosen = _chosen(wanted)
+    of_cells = _latent_space(network, matrix, test, chosen, device=device)
+    return _scored(matrix, test, columns, chosen, of_cells)
 
 
 def score_baseline(name: str, matrix: CountMatrix, *, wanted: list[str]) -> Scores:
@@ -96,7 +99,7 @@ def score_baseline(name: str, matrix: CountMatrix, *, wanted: list[str]) -> Scor
     columns = _noise_columns(matrix, *means, test, fitted)
     if member.native:
         columns = {"native": member.prediction(matrix, test).of_genes} | columns
-    return _scored(matrix, test, columns, wanted)
+    return _scored(matrix, test, columns, _chosen(wanted), {})
 
 
 def test_cells(matrix: CountMatrix) -> np.ndarray:
@@ -129,20 +132,56 @@ def _noise_columns(
     return {family: column(family) for family in noise_families()}
 
 
+def _chosen(wanted: list[str]) -> list[metrics.Metric]:
+    """The wanted metrics, or all, and those that the verdict needs."""
+    names = wanted or metrics.names()
+    return [metrics.get(name) for name in dict.fromkeys([*names, *FOR_THE_VERDICT])]
+
+
+def _latent_space(
+    network: CountAutoencoder,
+    matrix: CountMatrix,
+    test: np.ndarray,
+    chosen: list[metrics.Metric],
+    *,
+    device: str,
+) -> dict[str, np.ndarray]:
+    """Latent coordinates, labels and clusters of the test cells, those that metrics ask for.
+
+    Empty without labels, or when all test cells have the same one.
+    """
+    needs = {name for metric in chosen for name in metric.needs}
+    labels = None if matrix.labels is None else matrix.labels[test]
+    if labels is None or len(np.unique(labels)) < 2 or "labels" not in needs:
+        return {}
+    latent = latent_of(network, matrix, test, device=device)
+    found = {"latent": latent, "labels": labels}
+    if "clusterings" in needs:
+        found["clusterings"] = clusterings(latent=latent, labels=labels)
+    return found
+
+
 def _scored(
-    matrix: CountMatrix, test: np.ndarray, columns: dict[str, Column], wanted: list[str]
+    matrix: CountMatrix,
+    test: np.ndarray,
+    columns: dict[str, Column],
+    chosen: list[metrics.Metric],
+    of_cells: dict[str, np.ndarray],
 ) -> Scores:
-    """Every wanted metric of every column, in blocks of genes."""
+    """Every chosen metric of every column, in blocks of genes.
+
+    ``of_cells`` is what the contestant itself says of the cells, whatever the noise; metrics of it
+    stand in the column ``native`` only.
+    """
     import pandas as pd
 
-    names = wanted or metrics.names()
-    chosen = [metrics.get(name) for name in dict.fromkeys([*names, *FOR_THE_VERDICT])]
     common = _Common(matrix, test)
     rows: list[pd.DataFrame] = []
     cells: list[pd.DataFrame] = []
     entries: dict[str, np.ndarray] = {}
     for noise, column in columns.items():
-        found, pooled = _by_gene_block(common, column, chosen, {})
+        own = of_cells if noise == "native" else {}
+        found, pooled = _by_gene_block(common, column, chosen, own)
         for metric in chosen:
             if metric.level == "dataset" and metric.name in pooled:
                 rows.append(_dataset_rows(common.protocol, noise, metric, pooled[metric.name]))
@@ -256,9 +295,10 @@ def _gene_rows(
 
 
 def _dataset_rows(
-    protocol: str, noise: str, metric: metrics.Metric, value: dict[str, float]
+    protocol: str, noise: str, metric: metrics.Metric, value: dict[str, float] | float
 ) -> pd.DataFrame:
-    """A row per point of a curve."""
+    """A row per point of a curve, or one without a name for a single number."""
+    value = value if isinstance(value, dict) else {"": value}
     return _rows(protocol, noise, metric, "dataset", list(value), list(value.values()))
 
 
