@@ -414,6 +414,23 @@ def report(
 
 
 @app.command()
+def rank(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of data sets' results.")],
+    output: Annotated[Path, typer.Option(help="ranking.json to write.")],
+) -> None:
+    """Rank the losses over data sets, with Friedman's test when there are enough.
+
+    Example: countae rank results/pbmc results/simulated_nb --output ranking.json
+    """
+    from countae import ranking
+    from countae.files import write_json
+
+    found = ranking.rank(ranking.read_verdicts(folders))
+    write_json(output, found)
+    log.print(_escaped(found["reason"]))
+
+
+@app.command()
 def explain(
     verdicts: Annotated[list[Path], typer.Argument(help="verdict.json files.")],
     short: Annotated[

@@ -15,6 +15,7 @@ STARTS = {
     "score": ["score"],
     "verdict": ["verdict", "gene_verdict", "protocol_verdict"],
     "export": ["export"],
+    "rank": ["ranking"],
     "report": ["report"],
 }
 

@@ -63,6 +63,7 @@ ALLOWED = {
     "export": {"fit", "predict", "model", "metrics"},
     "fingerprint": set(),
     "launch": {"prepare"},
+    "ranking": set(),
     "options": set(),
 }
 TORCH_ROOMS = {

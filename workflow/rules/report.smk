@@ -1,9 +1,38 @@
+# ranks over data sets, once there are two
+RANKING = ["results/ranking.json"] if len(DATASETS) > 1 else []
+
+
+rule rank:
+    input:
+        expand("results/{dataset}/verdict.json", dataset=DATASETS),
+    output:
+        "results/ranking.json",
+    log:
+        "logs/rank.log",
+    benchmark:
+        "benchmarks/rank.tsv"
+    conda:
+        "../../envs/counts.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_memory(1000),
+        runtime=10,
+    params:
+        folders=[f"results/{dataset}" for dataset in DATASETS],
+        code=fingerprint("rank"),
+    message:
+        "Rank the losses over the data sets"
+    shell:
+        "countae rank {params.folders:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule report:
     input:
         expand("results/{dataset}/verdict.json", dataset=DATASETS),
         expand("results/{dataset}/verdict_genes.parquet", dataset=DATASETS),
         expand("results/{dataset}/triage.json", dataset=DATASETS),
         expand("results/{dataset}/{dataset}.h5ad", dataset=DATASETS),
+        RANKING,
     output:
         report(
             "results/report.html",
