@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from countae import __version__, config
-from countae.cli_verdict import bootstrap, explain, referee, rehearse, verdict
+from countae.cli_verdict import bootstrap, explain, rank, referee, rehearse, verdict
 from countae.config import Source
 from countae.errors import ConfigError, CountaeError, FitDivergedError
 from countae.options import Device, Threads, loaded, log, names, numbers, settings
@@ -375,7 +375,7 @@ def score(
     )
 
 
-for verb in (bootstrap, verdict, rehearse, referee, explain):
+for verb in (bootstrap, verdict, rehearse, referee, rank, explain):
     app.command()(verb)
 
 

@@ -167,6 +167,22 @@ def referee(
     write_json(output, found)
 
 
+def rank(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of data sets' results.")],
+    output: Annotated[Path, typer.Option(help="ranking.json to write.")],
+) -> None:
+    """Rank the losses over data sets, with Friedman's test when there are enough.
+
+    Example: countae rank results/pbmc results/simulated_nb --output ranking.json
+    """
+    from countae import ranking
+    from countae.files import write_json
+
+    found = ranking.rank(ranking.read_verdicts(folders))
+    write_json(output, found)
+    log.print(found["reason"], markup=False)
+
+
 def explain(
     verdicts: Annotated[list[Path], typer.Argument(help="verdict.json files.")],
     short: Annotated[

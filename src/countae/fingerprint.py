@@ -19,6 +19,7 @@ STARTS = {
     "referee": ["referee"],
     "verdict": ["verdict", "gene_verdict", "protocol_verdict"],
     "export": ["export"],
+    "rank": ["ranking"],
     "report": ["report"],
 }
 

@@ -107,6 +107,18 @@ def predict_hidden(
 
 
 @torch.no_grad()
+def latent_of(
+    network: CountAutoencoder, matrix: CountMatrix, cells: np.ndarray, *, device: str = "auto"
+) -> np.ndarray:
+    """Latent coordinates of ``cells`` with nothing hidden, (cell, latent), float32."""
+    place = choose_device(device)
+    data, network = protocols.get(matrix.protocol)(matrix, place), network.to(place)
+    tasks = (data.whole(block) for block in data.blocks(cells))
+    parts = [network.encode(task.counts, task.size_factor).cpu().numpy() for task in tasks]
+    return np.concatenate(parts)
+
+
+@torch.no_grad()
 def reconstruct(
     network: CountAutoencoder, matrix: CountMatrix, *, device: str = "auto"
 ) -> tuple[np.ndarray, np.ndarray, Prediction]:

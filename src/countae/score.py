@@ -13,8 +13,9 @@ from countae import baselines, metrics, protocols
 from countae.counts import CountMatrix
 from countae.errors import ScoreError
 from countae.files import written_aside
+from countae.metrics._clusterings import clusterings
 from countae.noise import fit_noise, noise_families
-from countae.predict import Prediction, predict_hidden
+from countae.predict import Prediction, latent_of, predict_hidden
 from countae.score_block import Block
 
 if TYPE_CHECKING:
@@ -74,7 +75,9 @@ def score_network(
         for name, parameters in native.likelihood.variants(native.parameters).items()
     }
     columns |= _noise_columns(matrix, native.mean, mean, test, fitted)
-    return _scored(matrix, test, columns, wanted)
+    chosen = _chosen(wanted)
+    of_cells = _latent_space(network, matrix, test, chosen, device=device)
+    return _scored(matrix, test, columns, chosen, of_cells)
 
 
 def score_baseline(name: str, matrix: CountMatrix, *, wanted: list[str]) -> Scores:
@@ -96,7 +99,7 @@ def score_baseline(name: str, matrix: CountMatrix, *, wanted: list[str]) -> Scor
     columns = _noise_columns(matrix, *means, test, fitted)
     if member.native:
         columns = {"native": member.prediction(matrix, test).of_genes} | columns
-    return _scored(matrix, test, columns, wanted)
+    return _scored(matrix, test, columns, _chosen(wanted), {})
 
 
 def test_cells(matrix: CountMatrix) -> np.ndarray:
@@ -129,25 +132,60 @@ def _noise_columns(
     return {family: column(family) for family in noise_families()}
 
 
+def _chosen(wanted: list[str]) -> list[metrics.Metric]:
+    """The wanted metrics, or all, and those that the verdict needs."""
+    names = wanted or metrics.names()
+    return [metrics.get(name) for name in dict.fromkeys([*names, *FOR_THE_VERDICT])]
+
+
+def _latent_space(
+    network: CountAutoencoder,
+    matrix: CountMatrix,
+    test: np.ndarray,
+    chosen: list[metrics.Metric],
+    *,
+    device: str,
+) -> dict[str, np.ndarray]:
+    """Latent coordinates, labels and clusters of the test cells, those that metrics ask for.
+
+    Empty without labels, or when all test cells have the same one.
+    """
+    needs = {name for metric in chosen for name in metric.needs}
+    labels = None if matrix.labels is None else matrix.labels[test]
+    if labels is None or len(np.unique(labels)) < 2 or "labels" not in needs:
+        return {}
+    latent = latent_of(network, matrix, test, device=device)
+    found = {"latent": latent, "labels": labels}
+    if "clusterings" in needs:
+        found["clusterings"] = clusterings(latent=latent, labels=labels)
+    return found
+
+
 def _scored(
-    matrix: CountMatrix, test: np.ndarray, columns: dict[str, Column], wanted: list[str]
+    matrix: CountMatrix,
+    test: np.ndarray,
+    columns: dict[str, Column],
+    chosen: list[metrics.Metric],
+    of_cells: dict[str, np.ndarray],
 ) -> Scores:
-    """Every wanted metric of every column, in blocks of genes."""
+    """Every chosen metric of every column, in blocks of genes.
+
+    ``of_cells`` is what the contestant itself says of the cells, whatever the noise; metrics of it
+    stand in the column ``native`` only.
+    """
     import pandas as pd
 
-    names = wanted or metrics.names()
-    chosen = [metrics.get(name) for name in dict.fromkeys([*names, *FOR_THE_VERDICT])]
     common = _Common(matrix, test)
     rows: list[pd.DataFrame] = []
     cells: list[pd.DataFrame] = []
     entries: dict[str, np.ndarray] = {}
     for noise, column in columns.items():
-        found, pooled = _by_gene_block(common, column, chosen)
+        own = of_cells if noise == "native" else {}
+        found, pooled = _by_gene_block(common, column, chosen, own)
         for metric in chosen:
-            if metric.name not in found and metric.level != "dataset":
-                continue
-            if metric.level == "dataset":
+            if metric.level == "dataset" and metric.name in pooled:
                 rows.append(_dataset_rows(common.protocol, noise, metric, pooled[metric.name]))
+            if metric.name not in found:
                 continue
             value = np.concatenate(found[metric.name], axis=-1)
             if metric.name in CELL_METRICS:
@@ -175,7 +213,9 @@ class _Common:
         n_genes = matrix.counts.shape[1]
         self.genes = [slice(s, s + GENE_BLOCK) for s in range(0, n_genes, GENE_BLOCK)]
 
-    def block(self, prediction: Prediction, genes: slice) -> Block:
+    def block(
+        self, prediction: Prediction, genes: slice, of_cells: dict[str, np.ndarray]
+    ) -> Block:
         matrix = self.matrix
         truth: dict[str, np.ndarray] = {}
         if "truth" in matrix.adata.uns and self.protocol == "masked":
@@ -183,6 +223,9 @@ class _Common:
             if "true_inverse_dispersion" in matrix.adata.var:
                 theta = matrix.adata.var["true_inverse_dispersion"].to_numpy()
                 truth["true_inverse_dispersion"] = theta[genes]
+            if "extra_zero" in matrix.adata.layers:
+                extra = matrix.adata.layers["extra_zero"][self.test][:, genes]
+                truth["extra_zero"] = extra.toarray().astype(bool)
         return Block(
             prediction,
             observed=self._target[:, genes].toarray().astype(np.float64),
@@ -191,28 +234,35 @@ class _Common:
             n_fitted=int((matrix.part != "test").sum()),
             stream=[matrix.info["split_seed"], genes.start],
             truth=truth,
+            of_cells=of_cells,
         )
 
 
 def _by_gene_block(
-    common: _Common, column: Column, chosen: list[metrics.Metric]
+    common: _Common,
+    column: Column,
+    chosen: list[metrics.Metric],
+    of_cells: dict[str, np.ndarray],
 ) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]]:
     """Values of gene and entry metrics, block by block, and those of pooled entries."""
     found: dict[str, list[np.ndarray]] = {}
-    of_all = [metric for metric in chosen if metric.level == "dataset" or metric.pooled]
-    needs = {name for metric in of_all for name in metric.needs}
-    kept: dict[str, list[np.ndarray]] = {name: [] for name in needs}
+    kept: dict[str, list[np.ndarray]] = {}
     for genes in common.genes:
-        block = common.block(column(genes), genes)
-        for metric in chosen:
-            if metric.level != "dataset" and block.has(metric):
+        block = common.block(column(genes), genes, of_cells)
+        possible = [metric for metric in chosen if block.has(metric)]
+        for metric in possible:
+            if metric.level != "dataset":
                 value = block.of(metric)
                 if metric.level == "entry":
                     value = value.astype(np.float32 if metric.name != "log_score" else np.float64)
                 found.setdefault(metric.name, []).append(value)
-        for name in needs:
-            kept[name].append(getattr(block, name).astype(np.float32))
-    joined = {name: np.concatenate(values, axis=1) for name, values in kept.items()}
+        # what a block has does not depend on its genes, so the last one speaks for all
+        of_all = [metric for metric in possible if metric.level == "dataset" or metric.pooled]
+        for name in {name for metric in of_all for name in metric.needs} - of_cells.keys():
+            value = getattr(block, name)
+            value = value if value.dtype == bool else value.astype(np.float32)
+            kept.setdefault(name, []).append(value)
+    joined = {name: np.concatenate(values, axis=1) for name, values in kept.items()} | of_cells
     return found, {metric.name: _of_all(metric, joined) for metric in of_all}
 
 
@@ -245,9 +295,10 @@ def _gene_rows(
 
 
 def _dataset_rows(
-    protocol: str, noise: str, metric: metrics.Metric, value: dict[str, float]
+    protocol: str, noise: str, metric: metrics.Metric, value: dict[str, float] | float
 ) -> pd.DataFrame:
-    """A row per point of a curve."""
+    """A row per point of a curve, or one without a name for a single number."""
+    value = value if isinstance(value, dict) else {"": value}
     return _rows(protocol, noise, metric, "dataset", list(value), list(value.values()))
 
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from countae import metrics
 from countae.errors import ScoreError
@@ -29,7 +30,10 @@ class Block:
     stream : list of int
         Seed of the randomised PIT: the same for every contestant, so that PITs are paired.
     truth : dict of ndarray
-        ``true_mean`` and ``true_inverse_dispersion`` of simulated data; empty otherwise.
+        ``true_mean``, ``true_inverse_dispersion`` and ``extra_zero`` of simulated data that have
+        them; empty otherwise.
+    of_cells : dict of ndarray
+        What belongs to the cells and is the same for all genes, such as ``latent``.
     """
 
     def __init__(
@@ -42,13 +46,16 @@ class Block:
         n_fitted: int,
         stream: list[int],
         truth: dict[str, np.ndarray],
+        of_cells: dict[str, np.ndarray],
     ) -> None:
         self.prediction, self.observed, self.null_mean = prediction, observed, null_mean
         self.library_size, self.n_fitted = library_size, n_fitted
         self._stream = stream
-        self.__dict__.update(truth)
+        self.__dict__.update(truth | of_cells)
         if "inverse_dispersion" in prediction.parameters:
             self.inverse_dispersion = prediction.parameters["inverse_dispersion"][0].numpy()
+        if "zero_logit" in prediction.parameters:
+            self.zero_probability = expit(prediction.parameters["zero_logit"].numpy())
 
     @cached_property
     def mean(self) -> np.ndarray:

@@ -64,6 +64,7 @@ ALLOWED = {
     "export": {"fit", "predict", "model", "metrics"},
     "fingerprint": set(),
     "launch": {"prepare"},
+    "ranking": set(),
     "options": set(),
     "tuning": set(),
 }

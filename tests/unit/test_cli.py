@@ -14,8 +14,8 @@ import pytest
 from countae import config
 
 VERBS = [
-    "list", "check", "simulate", "prepare", "fit", "tune-trial", "tune", "score", "verdict",
-    "export", "report", "explain", "run",
+    "list", "check", "simulate", "prepare", "hide", "fit", "tune-trial", "tune", "score",
+    "bootstrap", "verdict", "rehearse", "referee", "rank", "export", "report", "explain", "run",
 ]  # fmt: skip
 
 
@@ -173,6 +173,21 @@ def test_a_verdict_without_results_is_told(counts, folder):
     )  # fmt: skip
     fails(done, "cells.parquet", "Fix:")
     fails(countae("explain", folder / "verdict.json"), "expected a verdict.json, found nothing")
+
+
+def test_data_sets_are_ranked(folder):
+    for name, scores in {"one": {"nb": 1.0, "zinb": 1.1}, "two": {"nb": 2.0, "zinb": 1.9}}.items():
+        (folder / name).mkdir()
+        overall = {"outcome": "tie", "scores": scores}
+        content = {"dataset": name, "axes": {"overall": overall}}
+        (folder / name / "verdict.json").write_text(json.dumps(content))
+    output = folder / "ranking.json"
+    fails(countae("rank", folder / "one", folder / "3", "--output", output), "3/verdict.json")
+    assert not output.exists()
+    done = countae("rank", folder / "one", folder / "two", "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert "2 data sets: too few" in done.stderr
+    assert json.loads(output.read_text())["mean_ranks"] == {"nb": 1.5, "zinb": 1.5}
 
 
 def test_damaged_files_and_places_that_cannot_be_written_are_told(counts, folder, tmp_path):

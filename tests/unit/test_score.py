@@ -6,11 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import SETTINGS, prepared
+from sklearn.metrics import silhouette_score
 
 from countae import metrics
 from countae.errors import ScoreError
 from countae.fit import fit
+from countae.predict import reconstruct
 from countae.score import score_baseline, score_network
+
+SECONDARY = {name for name in metrics.names() if metrics.get(name).secondary}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,7 @@ def summary(scores, metric, noise):
 
 def test_every_metric_is_there_for_the_oracle(oracle, small_nb):
     found = oracle.table.query("noise == 'native'")["metric"].unique()
-    assert set(found) == set(metrics.names())
+    assert set(found) == set(metrics.names()) - {"extra_zero_calibration"} - SECONDARY
     per_gene = oracle.table.query(
         "noise == 'native' and level == 'gene' and metric == 'log_score'"
     )
@@ -72,6 +76,20 @@ def test_metrics_of_the_truth_are_left_out_without_one(small_nb):
     assert not {"mean_log_error", "dispersion_log_error"} & set(scores.table["metric"])
     with pytest.raises(ScoreError, match="oracle needs simulated data"):
         score_baseline("oracle", blind, wanted=[])
+
+
+def test_extra_zeros_are_judged_where_the_data_and_the_noise_have_them(monkeypatch):
+    """The true posterior beats the constant; noise without extra zeros has no posterior."""
+    monkeypatch.setattr("countae.score.GENE_BLOCK", 17)
+    scores = score_baseline(
+        "oracle", prepared("simulate:zinb")[0], wanted=["extra_zero_calibration"]
+    )
+    found = scores.table.query("metric == 'extra_zero_calibration'")
+    assert set(found["noise"]) == {"native", "zinb"}
+    value = found.query("noise == 'native'").set_index("id")["value"]
+    assert value["brier"] < value["brier_constant"]
+    assert value["auc"] > 0.6
+    assert set(found["level"]) == {"dataset"}
 
 
 def test_scores_do_not_depend_on_the_blocks_of_genes(small_nb, oracle, monkeypatch):
@@ -124,3 +142,35 @@ def test_a_squared_error_is_also_shown_with_the_single_scale_it_asserts(small_nb
     )
     scores = score_network(network, small_nb, wanted=["log_score"])
     assert summary(scores, "log_score", "native") < summary(scores, "log_score", "single_scale")
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    """A network of data with labels, as both."""
+    matrix = prepared("simulate:nb", label_key="cell_type")[0]
+    training = SETTINGS["training"] | {"max_epochs": 1}
+    return fit(matrix, "nb", seed=0, network=SETTINGS["network"], training=training)[0], matrix
+
+
+def test_the_latent_space_is_judged_once_on_test_cells_with_nothing_hidden(labelled):
+    """Oracle: the exported latent coordinates of the test cells, and scikit-learn on them."""
+    network, matrix = labelled
+    scores = score_network(network, matrix, wanted=sorted(SECONDARY))
+    found = scores.table[scores.table["metric"].isin(SECONDARY)]
+    assert set(found["noise"]) == {"native"}
+    assert set(found["metric"]) == SECONDARY
+    assert set(found["level"]) == {"dataset"}
+    test = matrix.part == "test"
+    latent = reconstruct(network, matrix)[0][test]
+    expected = silhouette_score(latent.astype(float), matrix.labels[test])
+    assert summary(scores, "silhouette", "native") == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_latent_space_needs_labels_that_differ(labelled):
+    network, matrix = labelled
+    for cells in (np.flatnonzero(matrix.labels == "type 1"), slice(None)):
+        part = matrix.subset(cells, slice(None))
+        if isinstance(cells, slice):
+            part.info["label_key"] = ""
+        scores = score_network(network, part, wanted=["silhouette", "nmi"])
+        assert not SECONDARY & set(scores.table["metric"])

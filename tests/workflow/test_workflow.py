@@ -79,6 +79,15 @@ def test_the_shipped_configuration_is_planned(tmp_path):
     assert jobs["fit"] == jobs["score"] == 2 * (5 * 3 + 3)
 
 
+def test_two_data_sets_are_ranked(tmp_path):
+    rows = ROW + "other\tsimulate:zinb\tcell_type\tall\n"
+    done = snakemake(configured(tmp_path, rows=rows), "--dry-run", "--printshellcmds")
+    jobs = planned(done)
+    assert (jobs["rank"], jobs["verdict"], jobs["report"]) == (1, 2, 1)
+    command = "countae rank results/tiny results/other --output results/ranking.json"
+    assert command in done.stdout + done.stderr
+
+
 def test_a_printed_command_is_one_verb(tmp_path):
     done = snakemake(configured(tmp_path), "--dry-run", "--printshellcmds")
     text = done.stdout + done.stderr
@@ -200,6 +209,7 @@ def test_an_edit_of_the_source_changes_the_steps_that_use_it(tmp_path, monkeypat
         "likelihoods/zinb.py": {"fit", "score", "export"},
         "metrics/brier_zero.py": {"score", "verdict", "report"},
         "wording.py": {"verdict", "report"},
+        "ranking.py": {"rank"},
         "counts/_quality.py": {"prepare"},
         "report/page.css": {"report"},
         "tuning.py": {"tune"},

@@ -1,3 +1,31 @@
+# ranks over data sets, once there are two
+RANKING = ["results/ranking.json"] if len(DATASETS) > 1 else []
+
+
+rule rank:
+    input:
+        expand("results/{dataset}/verdict.json", dataset=DATASETS),
+    output:
+        "results/ranking.json",
+    log:
+        "logs/rank.log",
+    benchmark:
+        "benchmarks/rank.tsv"
+    conda:
+        "../../envs/counts.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_memory(1000),
+        runtime=10,
+    params:
+        folders=[f"results/{dataset}" for dataset in DATASETS],
+        code=fingerprint("rank"),
+    message:
+        "Rank the losses over the data sets"
+    shell:
+        "countae rank {params.folders:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule report:
     input:
         expand("results/{dataset}/verdict.json", dataset=DATASETS),
@@ -8,6 +36,7 @@ rule report:
             dataset=DATASETS if REFEREE["replicates"] else [],
         ),
         expand("results/{dataset}/{dataset}.h5ad", dataset=DATASETS),
+        RANKING,
     output:
         report(
             "results/report.html",

@@ -24,7 +24,8 @@ class Metric:
     ``level`` is what the function returns: a value per ``entry`` (averaged over genes for each
     cell and over cells for each gene), per ``gene``, or one per ``dataset``. ``needs`` are the
     names of its keyword arguments; :mod:`countae.score` supplies them and skips a metric whose
-    needs a data set cannot meet (the truth, on real data).
+    needs a data set cannot meet (the truth, on real data). A ``secondary`` metric says something
+    of later use, such as clustering, and never decides a verdict.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Metric:
     bounds: tuple[float, float]
     level: Literal["entry", "gene", "dataset"]
     summary: Literal["mean", "median", "pooled"]
+    secondary: bool = False
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -62,6 +64,7 @@ def metric(
     bounds: tuple[float, float] = (-np.inf, np.inf),
     level: Literal["entry", "gene", "dataset"] = "gene",
     summary: Literal["mean", "median", "pooled"] = "mean",
+    secondary: bool = False,
 ) -> Callable[[Callable[..., Any]], Metric]:
     """Decorator that enters a function as the metric of its file's name.
 
@@ -78,11 +81,14 @@ def metric(
     summary : str
         How a value per data set is made: from those of the genes, or ``pooled``, from all entries
         together.
+    secondary : bool
+        Whether the metric must never decide a verdict.
     """
 
     def enter(function: Callable[..., Any]) -> Metric:
-        member = Metric(function.__name__, function, better, unit, bounds, level, summary)
-        registry._members[function.__name__] = member
+        name = function.__name__
+        member = Metric(name, function, better, unit, bounds, level, summary, secondary)
+        registry._members[name] = member
         return member
 
     return enter

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from countae import metrics
 
 TITLES = {
+    "ari": "adjusted Rand index",
     "brier_zero": "Brier score of zeros",
     "coverage_50": "coverage of 50 % interval",
     "coverage_90": "coverage of 90 % interval",
     "coverage_95": "coverage of 95 % interval",
     "dawid_sebastiani_score": "Dawid–Sebastiani score",
+    "knn_purity": "purity of neighbours",
     "mse_log1p": "MSE log1p",
+    "nmi": "normalised mutual information",
     "pearson_variance": "Pearson variance",
     "pit_histogram": "PIT histogram",
     "pit_total_variation": "PIT distance from flat",

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from countae import metrics
+from countae.score import FOR_THE_VERDICT
+from countae.verdict import AXES
 
 NAMES = metrics.names()
 
@@ -56,12 +58,18 @@ def test_shape_bounds_and_inputs(name, truth, callables):
         "log_prob": -np.ones((50, 6)), "library_size": 1e3 * truth.size[rows, 0],
         "inverse_dispersion": truth.inverse_dispersion, "identifiable": np.arange(6) > 0,
         "true_inverse_dispersion": 2 * truth.inverse_dispersion,
+        "latent": truth.mean[rows], "labels": np.repeat(["a", "b"], 25),
+        "clusterings": np.arange(100).reshape(2, 50) % 3,
+        "zero_probability": truth.prob_zero[rows] / 2, "extra_zero": truth.observed[rows] == 0,
     }  # fmt: skip
     given |= callables(truth.mean[rows], truth.inverse_dispersion)
     given = {key: given[key] for key in member.needs}
     before = {k: np.array(v) for k, v in given.items() if isinstance(v, np.ndarray)}
     value = member(**given)
-    if member.level == "dataset":
+    if isinstance(value, float):
+        assert member.level == "dataset"
+        assert member.bounds[0] <= value <= member.bounds[1]
+    elif member.level == "dataset":
         assert value
         assert all(isinstance(key, str) and np.isfinite(v) for key, v in value.items())
     else:
@@ -71,3 +79,10 @@ def test_shape_bounds_and_inputs(name, truth, callables):
         assert ((known >= member.bounds[0]) & (known <= member.bounds[1])).all()
     for key, array in before.items():
         np.testing.assert_array_equal(array, given[key])
+
+
+def test_secondary_metrics_decide_nothing():
+    """Measures of clustering are shown, but neither the verdict nor its noise fits read them."""
+    secondary = {name for name in NAMES if metrics.get(name).secondary}
+    assert secondary == {"ari", "knn_purity", "nmi", "silhouette"}
+    assert not secondary & {*FOR_THE_VERDICT, *(axis.metric for axis in AXES.values())}
