@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 GENE_BLOCK = 256
 MOST_NOISE_CELLS = 4000  # more would not move a gene's noise by a fraction of its error
 CELL_METRICS = ("log_score", "ranked_probability_score", "brier_zero")
-FOR_THE_VERDICT = (*CELL_METRICS, "dispersion_standard_error")
+FOR_THE_VERDICT = ("log_score", "brier_zero", "dispersion_standard_error", "zero_inflation_test")
 KEPT_ENTRIES = "log_score"  # per entry, for the paired comparison of genes
 Column = Callable[[slice], Prediction]
 
@@ -181,8 +181,9 @@ def _scored(
     entries: dict[str, np.ndarray] = {}
     for noise, column in columns.items():
         own = of_cells if noise == "native" else {}
-        found, pooled = _by_gene_block(common, column, chosen, own)
-        for metric in chosen:
+        asked = [metric for metric in chosen if metric.noise in ("", noise)]
+        found, pooled = _by_gene_block(common, column, asked, own)
+        for metric in asked:
             if metric.level == "dataset" and metric.name in pooled:
                 rows.append(_dataset_rows(common.protocol, noise, metric, pooled[metric.name]))
             if metric.name not in found:

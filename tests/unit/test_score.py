@@ -34,7 +34,9 @@ def summary(scores, metric, noise):
 
 def test_every_metric_is_there_for_the_oracle(oracle, small_nb):
     found = oracle.table.query("noise == 'native'")["metric"].unique()
-    assert set(found) == set(metrics.names()) - {"extra_zero_calibration"} - SECONDARY
+    left_out = {"extra_zero_calibration", "zero_inflation_test"} | SECONDARY
+    assert set(found) == set(metrics.names()) - left_out
+    assert "zero_inflation_test" in set(oracle.table.query("noise == 'nb'")["metric"])
     per_gene = oracle.table.query(
         "noise == 'native' and level == 'gene' and metric == 'log_score'"
     )
@@ -57,14 +59,13 @@ def test_cells_and_genes_and_entries_tell_the_same_mean(oracle):
 
 
 def test_the_null_has_no_distribution_of_its_own(null):
-    assert set(null.table["noise"]) == {"nb", "poisson", "zinb"}
+    assert set(null.table["noise"]) == {"mse_counts", "nb", "poisson", "zinb"}
 
 
 def test_only_what_is_wanted_is_computed_besides_what_the_verdict_needs(small_nb):
     scores = score_baseline("gene_mean", small_nb, wanted=["pearson_variance"])
     assert set(scores.table["metric"]) == {
-        "pearson_variance", "log_score", "ranked_probability_score", "brier_zero",
-        "dispersion_standard_error",
+        "pearson_variance", "log_score", "brier_zero", "dispersion_standard_error", "zero_inflation_test",
     }  # fmt: skip
 
 
@@ -131,7 +132,7 @@ def test_scoring_a_network_gives_all_columns(small_nb):
     network, _ = fit(small_nb, "nb", seed=0, network=SETTINGS["network"], training=training)
     scores = score_network(network, small_nb, wanted=["log_score"])
     assert set(scores.entries) == {"native"}
-    assert set(scores.table["noise"]) == {"native", "nb", "poisson", "zinb"}
+    assert set(scores.table["noise"]) == {"native", "mse_counts", "nb", "poisson", "zinb"}
 
 
 def test_a_squared_error_is_also_shown_with_the_single_scale_it_asserts(small_nb):

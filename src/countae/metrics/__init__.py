@@ -25,7 +25,8 @@ class Metric:
     cell and over cells for each gene), per ``gene``, or one per ``dataset``. ``needs`` are the
     names of its keyword arguments; :mod:`countae.score` supplies them and skips a metric whose
     needs a data set cannot meet (the truth, on real data). A ``secondary`` metric says something
-    of later use, such as clustering, and never decides a verdict.
+    of later use, such as clustering, and never decides a verdict. A metric that looks at means
+    only names in ``noise`` the one column in which it is computed.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Metric:
     level: Literal["entry", "gene", "dataset"]
     summary: Literal["mean", "median", "pooled"]
     secondary: bool = False
+    noise: str = ""
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -65,6 +67,7 @@ def metric(
     level: Literal["entry", "gene", "dataset"] = "gene",
     summary: Literal["mean", "median", "pooled"] = "mean",
     secondary: bool = False,
+    noise: str = "",
 ) -> Callable[[Callable[..., Any]], Metric]:
     """Decorator that enters a function as the metric of its file's name.
 
@@ -83,11 +86,13 @@ def metric(
         together.
     secondary : bool
         Whether the metric must never decide a verdict.
+    noise : str
+        The only noise column in which it is computed; empty for all.
     """
 
     def enter(function: Callable[..., Any]) -> Metric:
         name = function.__name__
-        member = Metric(name, function, better, unit, bounds, level, summary, secondary)
+        member = Metric(name, function, better, unit, bounds, level, summary, secondary, noise)
         registry._members[name] = member
         return member
 

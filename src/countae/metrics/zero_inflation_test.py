@@ -8,7 +8,9 @@ from countae.metrics import metric
 from countae.metrics._zero_inflation import zero_inflation
 
 
-@metric(better="nominal", unit="probability", bounds=(0.0, 1.0), summary="median")
+@metric(
+    better="nominal", unit="probability", bounds=(0.0, 1.0), summary="median", noise="nb"
+)  # columns of one network share their means
 def zero_inflation_test(*, observed: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Likelihood-ratio test of ZINB against NB around the model's means: p-value per gene.
 
