@@ -65,7 +65,8 @@ def test_the_null_has_no_distribution_of_its_own(null):
 def test_only_what_is_wanted_is_computed_besides_what_the_verdict_needs(small_nb):
     scores = score_baseline("gene_mean", small_nb, wanted=["pearson_variance"])
     assert set(scores.table["metric"]) == {
-        "pearson_variance", "log_score", "brier_zero", "dispersion_standard_error", "zero_inflation_test",
+        "pearson_variance", "log_score", "brier_zero", "dispersion_standard_error",
+        "zero_inflation_test",
     }  # fmt: skip
 
 

@@ -273,7 +273,7 @@ def test_from_mean_keeps_the_mean(likelihood):
     raw = likelihood.start(moments_of(EXTREME))
     mean = torch.tensor([[1e-4], [1.0], [1e4]], dtype=torch.float64).expand(-1, len(EXTREME))
     if likelihood.noise_from_residuals:
-        return  # the mean is that of the cut normal's counts: tests/unit/kernels/test_cut_normal.py
+        return  # that of the cut counts: see kernels/test_cut_normal.py
     if likelihood.noise_heads is None:
         with pytest.raises(TypeError, match="cannot be put around"):
             likelihood.from_mean(mean)
