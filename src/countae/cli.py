@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from countae import __version__, config
+from countae.cli_fit import fit, hide, score, tune, tune_trial
 from countae.cli_verdict import bootstrap, explain, rank, referee, rehearse, verdict
 from countae.config import Source
-from countae.errors import ConfigError, CountaeError, FitDivergedError
-from countae.options import Device, Threads, loaded, log, names, numbers, settings
+from countae.errors import CountaeError
+from countae.options import Threads, escaped, loaded, log, names, numbers, settings
 
 app = typer.Typer(
     name="countae",
@@ -25,7 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-EPOCHS_BETWEEN_LINES = 25
 
 
 SourceArgument = Annotated[
@@ -189,194 +188,27 @@ def prepare(
     )
     matrix, found = run(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
     for note in found["notes"]:
-        log.print(f"note: {_escaped(note)}")
+        log.print(f"note: {escaped(note)}")
     with written_aside(triage) as aside:
         write_json(aside, found)
         matrix.save(output)
     log.print(f"{len(matrix.obs):,} cells × {len(matrix.gene_id):,} genes written to {output}")
 
 
-@app.command()
-def hide(
-    counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
-    output: Annotated[Path, typer.Argument(help="counts.h5ad to write.")],
-    protocol: Annotated[str, typer.Option(help="See `countae list protocols`.")],
-    model: Annotated[
-        Path | None, typer.Option(help="Network around which NB splitting finds dispersions.")
-    ] = None,
-    threads: Threads = 1,
-    device: Device = "auto",
-) -> None:
-    """Hide half of each count's molecules, for a protocol other than masked entries.
-
-    Example: countae hide results/pbmc/counts.h5ad thinned.h5ad --protocol thinning
-    """
-    from countae import protocols
-
-    protocols.check(protocol)
-    matrix = loaded(counts, threads)
-    from countae.fit import load
-    from countae.hold_out import hide as run
-
-    network = None if model is None else load(config.existing_file(model, "model"), matrix)
-    run(matrix, protocol, network=network, device=device).save(output)
-    log.print(f"{protocol}: half of the molecules of {len(matrix.obs):,} cells hidden in {output}")
-
-
-@app.command()
-@settings("network", "training")
-def fit(
-    counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
-    output: Annotated[Path, typer.Argument(help="model.safetensors to write.")],
-    record: Annotated[Path, typer.Option(help="fit.json to write.")],
-    likelihood: Annotated[str, typer.Option(help="The loss; see `countae list likelihoods`.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and masks.")] = 0,
-    threads: Threads = 1,
-    device: Device = "auto",
-    tuned: Annotated[
-        Path | None,
-        typer.Option(help="tuning.json from `countae tune`, in place of all settings below."),
-    ] = None,
-    *,
-    network: dict,
-    training: dict,
-) -> None:
-    """Train the autoencoder under one loss.
-
-    Example: countae fit counts.h5ad model.safetensors --record fit.json --likelihood nb --seed 0
-    """
-    from countae import likelihoods
-
-    likelihoods.check(likelihood)
-    budget = 0
-    if tuned is not None:
-        from countae.tuning import read_chosen
-
-        chosen, budget = read_chosen(config.existing_file(tuned, "tuning.json"), likelihood)
-        network, training = chosen.network, chosen.training
-        config.check_section("network", network)
-        config.check_section("training", training)
-    matrix = loaded(counts, threads)
-    from countae import fit as training_loop
-
-    def progress(epoch: int, loss: float) -> None:
-        if epoch % EPOCHS_BETWEEN_LINES == 0:
-            log.print(f"epoch {epoch + 1}: validation loss {loss:.5f}")
-
-    model, made = training_loop.fit(
-        matrix, likelihood, seed=seed, network=network, training=training, device=device,
-        progress=progress,
-    )  # fmt: skip
-    made.tuning_trials = budget
-    training_loop.save(model, made, output)
-    made.to_json(record)
-    log.print(
-        f"{likelihood} seed {seed}: {made.stop_reason} after {len(made.train_loss)} epochs, best "
-        f"{made.best_epoch + 1}, {made.seconds:.1f} s on {made.device}"
-    )
-
-
-@app.command("tune-trial")
-@settings("network", "training")
-def tune_trial(
-    counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
-    output: Annotated[Path, typer.Argument(help="trial.json to write.")],
-    likelihood: Annotated[str, typer.Option(help="The loss; see `countae list likelihoods`.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and masks.")] = 0,
-    threads: Threads = 1,
-    device: Device = "auto",
-    *,
-    network: dict,
-    training: dict,
-) -> None:
-    """Train under settings on trial; keep the validation loss, also of a fit that diverges.
-
-    Example: countae tune-trial counts.h5ad trial1.json --likelihood nb --learning-rate 0.002
-    """
-    from countae import likelihoods
-    from countae.tuning import Settings, Trial
-
-    likelihoods.check(likelihood)
-    matrix = loaded(counts, threads)
-    from countae import fit as training_loop
-
-    began, tried = time.perf_counter(), Settings(network, training)
-    try:
-        _, made = training_loop.fit(
-            matrix, likelihood, seed=seed, network=network, training=training, device=device
-        )
-    except FitDivergedError as error:
-        seconds = time.perf_counter() - began
-        trial = Trial(likelihood, seed, tried, None, None, "diverged", seconds, str(error))
-        log.print(f"{likelihood}: {_escaped(trial.message)}")
-    else:
-        trial = Trial(
-            likelihood, seed, tried, made.validation_loss[made.best_epoch], made.best_epoch,
-            made.stop_reason, made.seconds,
-        )  # fmt: skip
-        log.print(f"{likelihood}: validation loss {trial.validation_loss:.5f}")
-    trial.to_json(output)
-
-
-@app.command()
-def tune(
-    trials: Annotated[list[Path], typer.Argument(help="Trials of one loss.")],
-    output: Annotated[Path, typer.Option(help="tuning.json to write.")],
-) -> None:
-    """Choose the settings of one loss: the trial with its lowest validation loss.
-
-    Example: countae tune trial0.json trial1.json trial2.json --output tuning.json
-    """
-    from countae import tuning
-    from countae.files import write_json
-
-    paths = [config.existing_file(path, "trial.json") for path in trials]
-    found = tuning.chosen([tuning.read_trial(path) for path in paths])
-    write_json(output, found)
-    log.print(f"{found['likelihood']}: best of {found['budget']} trials, {found['chosen']}")
-
-
-@app.command()
-def score(
-    counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
-    output: Annotated[Path, typer.Argument(help="scores.parquet to write.")],
-    cells: Annotated[Path, typer.Option(help="cells.parquet to write: scores per cell.")],
-    entries: Annotated[Path, typer.Option(help="entries.npz to write: log scores per entry.")],
-    model: Annotated[Path | None, typer.Option(help="model.safetensors to score.")] = None,
-    baseline: Annotated[
-        str, typer.Option(help="Or a baseline; see `countae list baselines`.")
-    ] = "",
-    metrics: Annotated[str, typer.Option(help="Metrics, with commas; empty for all.")] = "",
-    threads: Threads = 1,
-    device: Device = "auto",
-) -> None:
-    """Score a network or a baseline on masked entries of held-out cells.
-
-    Example: countae score counts.h5ad scores.parquet --cells cells.parquet --entries entries.npz
-    --model model.safetensors
-    """
-    from countae import metrics as known
-
-    if (model is None) == (not baseline):
-        raise ConfigError("Name exactly one of --model and --baseline.")
-    wanted = [known.check(name) for name in names(metrics)]
-    matrix = loaded(counts, threads)
-    from countae.fit import load
-    from countae.score import score_baseline, score_network
-
-    if model is None:
-        scores = score_baseline(baseline, matrix, wanted=wanted)
-    else:
-        network = load(config.existing_file(model, "model"), matrix)
-        scores = score_network(network, matrix, wanted=wanted, device=device)
-    scores.save(output, cells, entries)
-    log.print(
-        f"scores of {model or baseline} on {len(matrix.gene_id):,} genes written to {output}"
-    )
-
-
-for verb in (bootstrap, verdict, rehearse, referee, rank, explain):
-    app.command()(verb)
+for verb in (
+    hide,
+    fit,
+    tune_trial,
+    tune,
+    score,
+    bootstrap,
+    verdict,
+    rehearse,
+    referee,
+    rank,
+    explain,
+):
+    app.command(verb.__name__.replace("_", "-"))(verb)
 
 
 @app.command()
@@ -477,11 +309,5 @@ def main() -> None:
     try:
         app()
     except (CountaeError, OSError) as error:
-        log.print(f"[bold red]error:[/] {_escaped(str(error))}")
+        log.print(f"[bold red]error:[/] {escaped(str(error))}")
         sys.exit(2)
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from countae import config
-from countae.options import Device, Threads, loaded, log, names, numbers, settings
+from countae.options import Device, Threads, escaped, loaded, log, names, numbers, settings
 
 if TYPE_CHECKING:
     from countae.counts import CountMatrix
@@ -100,7 +100,7 @@ def verdict(
     with written_aside(genes) as aside:
         table.to_parquet(aside, index=False)
     write_json(output, found)
-    log.print(found["sentence"])
+    log.print(escaped(found["sentence"]))
 
 
 @settings("network", "training", "verdict")
@@ -163,7 +163,7 @@ def referee(
         right = "–" if row["right"] is None else f"{row['right']}/{row['n']}"
         table.add_row(family, told, right, f"{row['zero_inflation']}/{row['n']}")
     log.print(table)
-    log.print(found["sentence"])
+    log.print(escaped(found["sentence"]))
     write_json(output, found)
 
 
@@ -180,7 +180,7 @@ def rank(
 
     found = ranking.rank(ranking.read_verdicts(folders))
     write_json(output, found)
-    log.print(found["reason"], markup=False)
+    log.print(escaped(found["reason"]))
 
 
 def explain(

@@ -42,6 +42,13 @@ def loaded(counts: Path, threads: int) -> Any:
     return matrix
 
 
+def escaped(text: str) -> str:
+    """Text whose brackets rich leaves alone."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
 def names(text: str) -> list[str]:
     """Items of a list written with commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
