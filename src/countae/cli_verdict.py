@@ -18,6 +18,9 @@ Folder = Annotated[Path, typer.Argument(help="Folder of one data set's results."
 Losses = Annotated[str, typer.Option("--likelihoods", help="Losses to compare.")]
 Seeds = Annotated[str, typer.Option("--seeds", help="Seeds of the fits.")]
 ControlSeeds = Annotated[str, typer.Option(help="Further seeds of the A/A arm.")]
+Tuned = Annotated[
+    str, typer.Option("--tuned", help="tuning.json of each loss, with commas; empty for none.")
+]
 
 
 @settings("network", "training", "verdict")
@@ -27,6 +30,7 @@ def bootstrap(
     likelihoods: Losses,
     seeds: Seeds,
     control_seeds: ControlSeeds = "",
+    tuned: Tuned = "",
     threads: Threads = 1,
     device: Device = "auto",
     *,
@@ -52,8 +56,13 @@ def bootstrap(
         place = results.existing(results.control, results.seeds[0], "model.safetensors")
         model = load(place, matrix)
         plan = fitted_design(model, matrix, device=device)
-        chosen = {"network": network, "training": training, "verdict": verdict}
-        drawn = draw_simpler(matrix, plan, found, settings=chosen, device=device)
+        drawn = draw_simpler(
+            matrix, plan, found, device=device,
+            settings={
+                "network": network, "training": training, "verdict": verdict,
+                "tuned": _tuned(tuned, likelihoods),
+            },
+        )  # fmt: skip
     write_json(output, drawn)
     log.print(
         f"{folder.name}: "
@@ -111,6 +120,7 @@ def rehearse(
     family: Annotated[str, typer.Option(help="True family; see `countae list simulators`.")],
     likelihoods: Losses,
     seeds: Seeds,
+    tuned: Tuned = "",
     replicate: Annotated[int, typer.Option(min=0, help="Seed of the simulated counts.")] = 0,
     threads: Threads = 1,
     device: Device = "auto",
@@ -137,7 +147,10 @@ def rehearse(
     made = run(
         matrix, plan, family, replicate=replicate, likelihoods=names(likelihoods),
         seeds=numbers(seeds), device=device,
-        settings={"network": network, "training": training, "verdict": verdict},
+        settings={
+            "network": network, "training": training, "verdict": verdict,
+            "tuned": _tuned(tuned, likelihoods),
+        },
     )  # fmt: skip
     write_json(output, made)
     log.print(f"{family} {replicate}: {made['story']['reason']}")
@@ -206,6 +219,16 @@ def explain(
             typer.echo(f"  {name.replace('_', ' ')}: {found[name]['reason']}")
         for protocol in found["protocols"].values():
             typer.echo(f"  {protocol['reason']}")
+
+
+def _tuned(files: str, likelihoods: str) -> dict[str, dict[str, Any]]:
+    """Network and training of each loss that a search chose."""
+    from dataclasses import asdict
+
+    from countae.tuning import chosen_of
+
+    paths = [config.existing_file(Path(name), "tuning.json") for name in names(files)]
+    return {name: asdict(own) for name, own in chosen_of(paths, names(likelihoods)).items()}
 
 
 def _results(

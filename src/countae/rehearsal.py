@@ -114,7 +114,7 @@ def compare(
     likelihoods : list of str
     seeds : list of int
     settings : dict
-        The validated configuration.
+        The validated configuration; ``tuned`` holds the sections of losses that have their own.
     device : str
 
     Returns
@@ -123,10 +123,11 @@ def compare(
     """
     _save(score_baseline(NULL, matrix, wanted=METRICS), folder / NULL / "seed0")
     for name in likelihoods:
+        own = settings.get("tuned", {}).get(name, settings)
         for seed in seeds:
             network, record = fit(
-                matrix, name, seed=seed, network=settings["network"],
-                training=settings["training"], device=device,
+                matrix, name, seed=seed, network=own["network"], training=own["training"],
+                device=device,
             )  # fmt: skip
             place = folder / name / f"seed{seed}"
             _save(score_network(network, matrix, wanted=METRICS, device=device), place)

@@ -183,6 +183,25 @@ def read_chosen(path: str | Path, likelihood: str) -> tuple[Settings, int]:
     return settings, budget
 
 
+def chosen_of(tuned: list[Path], likelihoods: list[str]) -> dict[str, Settings]:
+    """Settings per loss from files of ``countae tune``, in the order of the losses; none if none.
+
+    Raises
+    ------
+    ConfigError
+        When a loss has no file.
+    """
+    if not tuned:
+        return {}
+    if len(tuned) != len(likelihoods):
+        raise ConfigError(
+            f"{len(tuned)} files of `countae tune` were named for {len(likelihoods)} losses. Fix: "
+            "name one for each loss, in the same order."
+        )
+    pairs = zip(likelihoods, tuned, strict=True)
+    return {name: read_chosen(path, name)[0] for name, path in pairs}
+
+
 def _loss(trial: Trial) -> float | None:
     """Validation loss; None when the trial has none that can be compared."""
     loss = trial.validation_loss

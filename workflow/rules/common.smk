@@ -68,6 +68,12 @@ def control_seeds_of(dataset):
     return CONTROL_SEEDS if is_primary(dataset) else []
 
 
+def tuned_of(wildcards):
+    """What a search chose for each loss of a data set, where there was one."""
+    losses = SETTINGS["likelihoods"] if TRIALS else []
+    return [f"results/{wildcards.dataset}/{name}/tuning.json" for name in losses]
+
+
 def verdicts_of(dataset):
     """Verdicts under other protocols, with which the primary one is compared."""
     others = PROTOCOLS if is_primary(dataset) else []
@@ -103,7 +109,7 @@ def as_options(values):
     """Keys and values as command-line options."""
     words = []
     for key, value in values.items():
-        if isinstance(value, list):
+        if not isinstance(value, (str, int, float)):
             value = ",".join(map(str, value))
         words += [f"--{key.replace('_', '-')}", shlex.quote(str(value))]
     return " ".join(words)

@@ -4,6 +4,7 @@ REFEREE = SETTINGS["referee"]
 rule rehearse:
     input:
         counts="results/{dataset}/counts.h5ad",
+        tuned=tuned_of,
         model=f"results/{{dataset}}/{CONTROL}/seed{SEEDS[0]}/model.safetensors",
     output:
         "results/{dataset}/referee/{family}-{replicate}.json",
@@ -25,6 +26,9 @@ rule rehearse:
         device=SETTINGS["device"],
     params:
         arms=as_options({"likelihoods": SETTINGS["likelihoods"], "seeds": SEEDS}),
+        tuned=lambda wildcards, input: as_options(
+            {"tuned": input.tuned} if TRIALS else {}
+        ),
         settings=section_options("network", "training", "verdict"),
         code=fingerprint("rehearse"),
     message:
@@ -32,7 +36,7 @@ rule rehearse:
     shell:
         "countae rehearse {input.counts:q} {output:q} --model {input.model:q}"
         " --family {wildcards.family} --replicate {wildcards.replicate} {params.arms}"
-        " {params.settings} --threads {threads} --device {resources.device} > {log:q} 2>&1"
+        " {params.tuned} {params.settings} --threads {threads} --device {resources.device} > {log:q} 2>&1"
 
 
 rule referee:

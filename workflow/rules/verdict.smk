@@ -29,6 +29,7 @@ def what_was_scored(wildcards):
 rule bootstrap:
     input:
         what_was_scored,
+        tuned=tuned_of,
         model=f"results/{{dataset}}/{CONTROL}/seed{SEEDS[0]}/model.safetensors",
     output:
         "results/{dataset}/bootstrap.json",
@@ -49,13 +50,16 @@ rule bootstrap:
     params:
         folder=subpath(output[0], parent=True),
         arms=verdict_arms,
+        tuned=lambda wildcards, input: as_options(
+            {"tuned": input.tuned} if TRIALS else {}
+        ),
         settings=section_options("network", "training", "verdict"),
         code=fingerprint("bootstrap"),
     message:
         "Draw data from simpler fits of {wildcards.dataset} where a step is in question"
     shell:
-        "countae bootstrap {params.folder:q} {output:q} {params.arms} {params.settings}"
-        " --threads {threads} --device {resources.device} > {log:q} 2>&1"
+        "countae bootstrap {params.folder:q} {output:q} {params.arms} {params.tuned}"
+        " {params.settings} --threads {threads} --device {resources.device} > {log:q} 2>&1"
 
 
 def drawn_for(wildcards):
