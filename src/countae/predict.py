@@ -11,7 +11,7 @@ from torch import Tensor
 from countae import protocols
 from countae.counts import CountMatrix
 from countae.fit import choose_device, held_out_by_block
-from countae.likelihoods._base import Likelihood, to_numpy
+from countae.likelihoods._base import Likelihood, flattened, to_numpy
 from countae.model import CountAutoencoder
 
 
@@ -65,7 +65,11 @@ class Prediction:
         found = self.likelihood.recursion(**self.parameters)
         if found is None:
             return None
-        return tuple(np.ravel(to_numpy(value.expand(self.shape))) for value in found)
+        return tuple(flattened(found, self.shape))
+
+    def step_score(self, counts: np.ndarray, tail: float) -> tuple[np.ndarray, np.ndarray]:
+        """See :meth:`Likelihood.step_score`; ``counts`` and results are (entry,), row by row."""
+        return self.likelihood.step_score(counts, tail, **self.parameters)
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """``n`` raw counts per entry, (n, cell, gene)."""

@@ -104,6 +104,9 @@ class Block:
         )
         return error <= IDENTIFIABLE
 
+    def step_score(self, counts: np.ndarray, tail: float) -> tuple[np.ndarray, np.ndarray]:
+        return self.prediction.step_score(counts, tail)
+
     def cdf(self, counts: np.ndarray, entries: np.ndarray) -> np.ndarray:
         return self.prediction.at(entries).cdf(counts)
 

@@ -1,4 +1,4 @@
-"""Walking up a distribution whose probabilities follow Panjer's recursion, entry by entry.
+"""Walking up a distribution, entry by entry: by Panjer's recursion, or along a normal.
 
 Poisson, negative binomial and binomial counts, and any of them with its zeros changed, obey
 :math:`P(k) = (a + b/k) P(k-1)` from k = 2 on, so that each further term costs one product.
@@ -7,11 +7,14 @@ Reference: Panjer 1981, doi:10.1017/S0515036100006796 (this is the class (a, b, 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from countae.kernels.compiled import compiled
 
 FURTHEST = 4096  # a walk that has not ended here is left to another method
+ROOT_TWO = math.sqrt(2.0)
 SMALLEST = 1e-290  # a walk that starts lower has lost its digits
 
 
@@ -55,6 +58,36 @@ def step_score(
                 break
             k += 1
             p = prob_one[i] if k == 1 else p * (a[i] + b[i] / k)
+        score[i] = total
+    return score, done
+
+
+@compiled
+def normal_step_score(
+    count: np.ndarray,
+    location: np.ndarray,
+    scale: np.ndarray,
+    size: np.ndarray,
+    logarithmic: bool,
+    tail: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same for a normal on counts or on log1p(count / size), cut into integers.
+
+    The distribution function at k is Φ((g(k + ½) − location) / scale).
+    """
+    score = np.zeros(count.size)
+    done = np.zeros(count.size, dtype=np.bool_)
+    for i in range(count.size):
+        total, k = 0.0, 0
+        while k < FURTHEST:
+            at = math.log1p((k + 0.5) / size[i]) if logarithmic else k + 0.5
+            above = 0.5 * math.erfc((at - location[i]) / (scale[i] * ROOT_TWO))
+            gap = above if count[i] <= k else 1.0 - above
+            total += gap * gap
+            if count[i] <= k and above <= tail:
+                done[i] = True
+                break
+            k += 1
         score[i] = total
     return score, done
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from countae.kernels.autograd import by_autograd
 from countae.kernels.newton import Derivatives
+from countae.kernels.recursion import step_score as along_recursion
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,32 @@ class Likelihood(ABC):
         """Parameters of this family with expected count ``mean`` and the given ``noise_heads``."""
         raise TypeError(f"{self.name} cannot be put around another network's mean")
 
+    def step_score(
+        self, counts: np.ndarray, tail: float, **parameters: Tensor
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Summed squared gaps between predicted and observed steps, and where that is finished.
+
+        By a compiled walk up the distribution; by default along ``recursion``, if there is one.
+
+        Parameters
+        ----------
+        counts : ndarray, (entry,), float64
+            Raw counts, row by row.
+        tail : float
+            The walk ends behind the count where less than this probability is left.
+        parameters : Tensor
+            Broadcastable to (cell, gene).
+
+        Returns
+        -------
+        ndarray, (entry,), float64; ndarray, (entry,), bool
+        """
+        steps = self.recursion(**parameters)
+        if steps is None:
+            return np.zeros(counts.size), np.zeros(counts.size, dtype=bool)
+        shape = torch.broadcast_shapes(*(value.shape for value in parameters.values()))
+        return along_recursion(counts, *flattened(steps, shape), tail)
+
     def residual_noise(self, counts: Tensor, mean: Tensor) -> dict[str, Tensor]:
         """Arguments of ``from_mean`` from residuals, (gene,), if ``noise_from_residuals``."""
         raise TypeError(f"{self.name} has no noise that residuals alone determine")
@@ -128,6 +156,11 @@ class Likelihood(ABC):
             return self.log_pmf(x[:, genes], **parameters).sum(dim=0)
 
         return by_autograd(log_likelihood)
+
+
+def flattened(values: Iterable[Tensor], shape: Sequence[int]) -> list[np.ndarray]:
+    """Tensors broadcast to a shape, as float64 arrays of entries."""
+    return [np.ascontiguousarray(to_numpy(v.expand(tuple(shape)))).reshape(-1) for v in values]
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:

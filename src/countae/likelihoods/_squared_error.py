@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from countae.kernels.recursion import normal_step_score
 from countae.kernels.special import log_normal_interval
-from countae.likelihoods._base import Likelihood, to_numpy, to_tensor
+from countae.likelihoods._base import Likelihood, flattened, to_numpy, to_tensor
 
 
 class SquaredError(Likelihood):
@@ -23,6 +25,7 @@ class SquaredError(Likelihood):
     ``mean`` and ``variance`` are those of the Gaussian before it is cut, transformed back: what a
     user of the loss asserts and reports. ``log_pmf``, ``cdf`` and ``prob_zero`` are exact.
 
+    ``logarithmic`` says whether g is log1p at the cell's size factor, or the identity.
     ``location`` is (cell, gene); ``scale`` > 0 is one per gene, from residuals of hidden
     validation entries, because the loss itself says nothing of it; ``size_factor`` is (cell, 1).
     """
@@ -30,6 +33,7 @@ class SquaredError(Likelihood):
     complexity = 1
     heads = {"location": "entry", "log_scale": "gene"}
     parameters = ("location", "scale", "size_factor")
+    logarithmic: ClassVar[bool]
 
     @abstractmethod
     def transform(self, counts: Tensor, size_factor: Tensor) -> Tensor:
@@ -81,6 +85,14 @@ class SquaredError(Likelihood):
         upper = self.transform(counts.clamp(min=0) + 0.5, size_factor)
         value = torch.special.ndtr((upper - location) / scale)
         return torch.where(counts < 0, torch.zeros_like(value), value)
+
+    def step_score(
+        self, counts: np.ndarray, tail: float, **parameters: Tensor
+    ) -> tuple[np.ndarray, np.ndarray]:
+        shape = torch.broadcast_shapes(*(value.shape for value in parameters.values()))
+        names = ("location", "scale", "size_factor")
+        location, scale, size = flattened((parameters[name] for name in names), shape)
+        return normal_step_score(counts, location, scale, size, self.logarithmic, tail)
 
     def mean(self, *, location: Tensor, scale: Tensor, size_factor: Tensor) -> Tensor:
         """Back-transformed location, what a user of the loss reports; a negative one is zero."""

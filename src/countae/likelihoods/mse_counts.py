@@ -26,6 +26,7 @@ class MseCounts(SquaredError):
     title = "Squared error on counts (MSE)"
     reference = "isbn:978-0-387-31073-2"
     noise_from_residuals = True
+    logarithmic = False
 
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:
         return {"location": moments.mean, "log_scale": 0.5 * moments.mean.log()}

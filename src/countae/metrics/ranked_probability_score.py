@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from countae.kernels.recursion import step_score
 from countae.metrics import metric
 from countae.metrics._panels import EXACT_TO, panel_nodes
 
@@ -20,14 +19,14 @@ def ranked_probability_score(
     mean: np.ndarray,
     variance: np.ndarray,
     cdf: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    recursion: tuple[np.ndarray, ...] | None,
+    step_score: Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]],
 ) -> np.ndarray:
     r"""Sum over k of the squared gap between the predicted and the observed step, in counts.
 
     .. math:: \sum_{k \ge 0} (F(k) - 1[x \le k])^2
 
-    Where the probabilities follow Panjer's recursion the sum is walked term by term. Elsewhere,
-    and where that walk would be longer than 4,096 steps, it is summed one by one to k = 255;
+    The distribution walks the sum term by term (``step_score``). Where it cannot, and where that
+    walk would be longer than 4,096 steps, it is summed one by one to k = 255;
     entries that reach further continue with the integral of the smoothly continued distribution
     function over panels around the mean (Gauss–Legendre), with a relative error below 1e-5.
 
@@ -38,8 +37,8 @@ def ranked_probability_score(
         Of the predictive distribution; they only place the panels.
     cdf : callable
         From counts (entry,) and row-major indices (entry,) to P(X ≤ count).
-    recursion : tuple of four ndarray, (entry,), or None
-        P(0), P(1), a and b with P(k) = (a + b/k) P(k−1).
+    step_score : callable
+        From counts (entry,) and the tail to leave out to the sum and where it is finished.
 
     Returns
     -------
@@ -47,12 +46,9 @@ def ranked_probability_score(
     Reference: Czado et al. 2009, doi:10.1111/j.1541-0420.2009.01191.x, eq. 4
     """
     x = observed.reshape(-1).astype(np.float64)
-    score, active = np.zeros(x.shape), np.arange(x.size)
-    if recursion is not None:
-        prob_zero, prob_one, a, b = recursion
-        score, done = step_score(x, prob_zero, prob_one, a, b, TAIL)
-        active = np.flatnonzero(~done)
-        score[active] = 0.0
+    score, done = step_score(x, TAIL)
+    active = np.flatnonzero(~done)
+    score[active] = 0.0
     for k in range(EXACT_TO):
         if not active.size:
             return score.reshape(observed.shape)

@@ -9,6 +9,8 @@ import pytest
 import torch
 from scipy import special, stats
 
+from countae.kernels.recursion import step_score
+
 
 @pytest.fixture(autouse=True)
 def one_thread():
@@ -32,8 +34,13 @@ def callables(request):
             return np.where(k < 0, 0.0, special.betaincc(np.maximum(k, 0) + 1, theta[i], share))
 
         nb, share = stats.nbinom(theta, theta / (theta + mean)), mean / (mean + theta)
-        steps = (nb.pmf(0), nb.pmf(1), share, (theta - 1) * share)
-        return {"cdf": cdf, "recursion": steps if request.param == "recursion" else None}
+
+        def walk(x, tail):
+            if request.param != "recursion":
+                return np.zeros(x.size), np.zeros(x.size, dtype=bool)
+            return step_score(x, nb.pmf(0), nb.pmf(1), share, (theta - 1) * share, tail)
+
+        return {"cdf": cdf, "step_score": walk}
 
     return make
 

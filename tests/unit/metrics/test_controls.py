@@ -67,7 +67,7 @@ def scored(name, observed, prediction):
         "variance": prediction.variance,
         "prob_zero": prediction.prob_zero,
         "log_prob": prediction.log_pmf(observed),
-        "recursion": prediction.recursion,
+        "step_score": prediction.step_score,
         "cdf": lambda k, i: prediction.at(i).cdf(k),
     }
     member = metrics.get(name)

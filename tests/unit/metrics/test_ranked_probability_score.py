@@ -6,9 +6,11 @@ import mpmath
 import numpy as np
 import pytest
 import scoringrules
+import torch
 from scipy import special, stats
 
-from countae import metrics
+from countae import likelihoods, metrics
+from countae.predict import Prediction
 
 rps = metrics.get("ranked_probability_score")
 
@@ -121,7 +123,28 @@ def test_a_point_mass_scores_the_distance():
         observed=observed,
         mean=np.full((1, 3), 3.0),
         variance=np.full((1, 3), 1e-12),
-        recursion=None,
+        step_score=lambda x, tail: (np.zeros(x.size), np.zeros(x.size, dtype=bool)),
         cdf=lambda k, i: (k >= 3).astype(float),
     )
     np.testing.assert_allclose(value, [[3.0, 0.0, 7.0]])
+
+
+@pytest.mark.parametrize("name", ["mse_counts", "mse_log1p"])
+def test_walks_along_normals(name):
+    """Oracle: the definition with SciPy's Φ at the transformed half-counts, to 1e-6 of a count."""
+    rng = np.random.default_rng(6)
+    location, scale = rng.normal(1.5, 1.0, (40, 3)), np.array([0.2, 0.5, 0.9])
+    size = rng.lognormal(0, 0.4, (40, 1))
+    observed = rng.integers(0, 12, (40, 3)).astype(float)
+    given = {"location": location, "scale": scale, "size_factor": size}
+    prediction = Prediction.of(
+        likelihoods.get(name)(), {key: torch.as_tensor(value) for key, value in given.items()}
+    )
+    value, done = prediction.step_score(observed.reshape(-1), 1e-6)
+    k = np.arange(5_000.0)
+    at = k + 0.5 if name == "mse_counts" else np.log1p((k + 0.5) / size[..., None])
+    cdf = stats.norm.cdf((at - location[..., None]) / scale[:, None])
+    gap = cdf - (observed[..., None] <= k)
+    expected = (gap**2).sum(axis=-1).reshape(-1)
+    assert done.mean() > 0.8  # a wide normal of logarithms may reach beyond 4,096
+    np.testing.assert_allclose(value[done], expected[done], atol=1e-6, rtol=1e-6)
