@@ -62,6 +62,7 @@ def test_both_entry_points_plan_the_same_jobs(tmp_path, snakefile):
         "fit": 3,  # two losses, and one more seed of nb for the A/A arm
         "score": 3,
         "score_baseline": 2,
+        "bootstrap": 1,
         "verdict": 1,
         "export": 1,
         "report": 1,
@@ -86,6 +87,51 @@ def test_two_data_sets_are_ranked(tmp_path):
     assert (jobs["rank"], jobs["verdict"], jobs["report"]) == (1, 2, 1)
     command = "countae rank results/tiny results/other --output results/ranking.json"
     assert command in done.stdout + done.stderr
+
+
+MORE = TINY | {
+    "protocols": ["thinning", "nb_splitting"],
+    "referee": {"replicates": 2, "families": ["nb", "poisson"]},
+    "verdict": {"bootstrap": 3},
+}
+
+
+def test_other_protocols_and_the_referee_are_planned(tmp_path):
+    """Each protocol fits every loss anew, without an A/A arm; NB splitting waits for a network."""
+    done = snakemake(configured(tmp_path, MORE), "--dry-run", "--printshellcmds")
+    assert done.returncode == 0, done.stderr
+    assert planned(done) == {
+        "prepare": 1, "hide": 2, "fit": 3 + 2 * 2, "score": 3 + 2 * 2,
+        "score_baseline": 2 + 2, "bootstrap": 1, "verdict": 3, "rehearse": 4, "referee": 1,
+        "export": 1, "report": 1,
+    }  # fmt: skip
+    text = done.stdout + done.stderr
+    split = next(line for line in text.splitlines() if "--protocol nb_splitting" in line)
+    assert "--model results/tiny/nb/seed0/model.safetensors" in split
+    verdict = next(
+        line for line in text.splitlines() if "countae verdict results/tiny results" in line
+    )
+    assert "--protocols thinning,nb_splitting --drawn results/tiny/bootstrap.json" in verdict
+
+
+@pytest.mark.slow
+def test_other_protocols_and_the_referee_run(tmp_path):
+    """A real run: the verdict says whether it survives, the referee what can be told apart."""
+    folder = configured(tmp_path, MORE)
+    done = snakemake(folder, "--quiet")
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = folder / "results" / "tiny"
+    verdict = json.loads((results / "verdict.json").read_text())
+    assert set(verdict["protocols"]) == {"thinning", "nb_splitting"}
+    assert all(found["reason"] for found in verdict["protocols"].values())
+    assert (
+        json.loads((results / "thinning" / "verdict.json").read_text())["protocol"] == "thinning"
+    )
+    referee = json.loads((results / "referee.json").read_text())
+    assert [row["n"] for row in referee["rows"].values()] == [2, 2]
+    page = (folder / "results" / "report.html").read_text()
+    assert "Binomial thinning" in page
+    assert referee["sentence"].split(".")[0] in page
 
 
 def test_a_printed_command_is_one_verb(tmp_path):
@@ -179,7 +225,7 @@ def test_only_what_depends_on_a_change_runs_again(finished):
     config = TINY | {"verdict": {"equivalence": 0.01}}
     jobs = planned(snakemake(configured(finished, config), "--dry-run"))
     configured(finished)
-    assert jobs == {"verdict": 1, "export": 1, "report": 1}
+    assert jobs == {"bootstrap": 1, "verdict": 1, "export": 1, "report": 1}
 
 
 def test_the_device_is_no_reason_to_run_again(finished):
