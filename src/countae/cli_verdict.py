@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from countae import config
+from countae.errors import ConfigError, ScoreError
 from countae.options import Device, Threads, escaped, loaded, log, names, numbers, settings
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def verdict(
 
     results = _results(folder, likelihoods, seeds, control_seeds, verdict)
     matrix = CountMatrix.load(folder / "counts.h5ad")
-    replicates = {} if drawn is None else read_json(config.existing_file(drawn, "bootstrap.json"))
+    replicates = {} if drawn is None else _replicates(drawn)
     found, table = _decided(matrix, results, verdict, drawn=replicates)
     found["protocol"] = matrix.protocol
     others = {other: read_json(results.verdict_of(other)) for other in names(protocols)}
@@ -137,7 +138,13 @@ def rehearse(
     from countae import simulate
 
     simulate.check(family)
+    _check_arms(likelihoods, seeds)
     matrix = loaded(counts, threads)
+    if matrix.protocol != "masked":
+        raise ConfigError(
+            f"{counts}: rehearsals need the counts.h5ad of `countae prepare`, but this one hides "
+            f"molecules ({matrix.protocol}). Fix: name the one in the folder above."
+        )
     from countae.files import write_json
     from countae.fit import load
     from countae.rehearsal import fitted_design
@@ -166,10 +173,11 @@ def referee(
     """
     from rich.table import Table
 
-    from countae.files import read_json, write_json
+    from countae.files import write_json
     from countae.referee import confusion
 
-    found = confusion([read_json(config.existing_file(p, "rehearsal")) for p in rehearsals])
+    keys = ("family", "story", "recommended", "asserted", "observed", "n_genes")
+    found = confusion([_with_keys(path, "rehearsal", *keys) for path in rehearsals])
     table = Table("true family", "stories told", "right", "zero inflation asserted")
     for family, row in found["rows"].items():
         told = ", ".join(f"{n} × {story}" for story, n in row["stories"].items())
@@ -206,10 +214,8 @@ def explain(
 
     Example: countae explain results/pbmc68k/verdict.json
     """
-    from countae.files import read_json
-
     for path in verdicts:
-        found = read_json(config.existing_file(path, "verdict.json"))
+        found = _with_keys(path, "verdict.json", "sentence", "axes", "story", "protocols")
         typer.echo(found["sentence"])
         if short:
             continue
@@ -219,6 +225,53 @@ def explain(
             typer.echo(f"  {name.replace('_', ' ')}: {found[name]['reason']}")
         for protocol in found["protocols"].values():
             typer.echo(f"  {protocol['reason']}")
+
+
+def _check_arms(likelihoods: str, seeds: str) -> None:
+    """Raise ConfigError unless two losses and a seed are compared, none of them twice."""
+    losses, numbered = names(likelihoods), numbers(seeds)
+    if len(losses) < 2 or len(set(losses)) < len(losses):
+        raise ConfigError(
+            f"--likelihoods must name two or more different losses, but is {likelihoods!r}. Fix: "
+            "write them with commas, like poisson,nb,zinb."
+        )
+    if not numbered or len(set(numbered)) < len(numbered):
+        raise ConfigError(
+            f"--seeds must name one or more different seeds, but is {seeds!r}: the same fit twice "
+            "would pass for two. Fix: write them with commas, like 0,1,2."
+        )
+
+
+def _with_keys(path: Path, what: str, *keys: str) -> dict[str, Any]:
+    """Content of a JSON file that must have some keys; ScoreError when it lacks one."""
+    from countae.files import read_json
+
+    found = read_json(config.existing_file(path, what))
+    missing = [key for key in keys if not isinstance(found, dict) or key not in found]
+    if missing:
+        raise ScoreError(
+            f"{path}: is no {what} of this version of countae, since it has no "
+            f"{', '.join(missing)}. Fix: name the right file, or make it again."
+        )
+    return found
+
+
+def _replicates(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """What ``countae bootstrap`` wrote; ScoreError for another file."""
+    from countae.files import read_json
+
+    found = read_json(config.existing_file(path, "bootstrap.json"))
+    known = {"poisson", "nb", "gaussian"}
+    if (
+        not isinstance(found, dict)
+        or set(found) - known
+        or not all(isinstance(made, list) for made in found.values())
+    ):
+        raise ScoreError(
+            f"{path}: must be a bootstrap.json, with lists of statistics by family, but is not. "
+            "Fix: name the file that `countae bootstrap` wrote."
+        )
+    return found
 
 
 def _tuned(files: str, likelihoods: str) -> dict[str, dict[str, Any]]:
@@ -236,6 +289,7 @@ def _results(
 ) -> Results:
     from countae.results import Results
 
+    _check_arms(likelihoods, seeds)
     return Results(
         folder, names(likelihoods), numbers(seeds), rule["control"], numbers(control_seeds)
     )
@@ -252,5 +306,5 @@ def _decided(
     name = folder.name if matrix.protocol == "masked" else folder.parent.name
     return decide(
         results, rule, dataset=name, gene_table=describe_genes(matrix),
-        donors=matrix.test_donors, drawn=drawn,
+        donors=matrix.test_donors, drawn=drawn, masked=matrix.protocol == "masked",
     )  # fmt: skip

@@ -32,15 +32,15 @@ def hide(
         ``thinning`` or ``nb_splitting``.
     network : CountAutoencoder, optional
         Trained on masked entries; NB splitting takes each gene's inverse dispersion around its
-        means, that of the training cells from all other cells and the other way round, so that
-        no cell is split with a value that its own counts have moved.
+        means: training cells are split with that of the validation cells, all others with that of
+        the training cells, so that no count moves its own split and no test count the training.
     device : str
 
     Returns
     -------
     CountMatrix
         With ``layers["visible"]``, ``obs["visible_library_size"]`` and, for NB splitting,
-        ``var["countae_theta_train"]`` and ``var["countae_theta_other"]``.
+        ``var["countae_theta_train"]`` and ``var["countae_theta_validation"]``.
 
     Raises
     ------
@@ -52,6 +52,11 @@ def hide(
         raise ConfigError(
             f"The protocol {protocol!r} hides whole entries: `countae prepare` has done that. "
             "Fix: name one that hides molecules, such as thinning."
+        )
+    if matrix.protocol != "masked":
+        raise ConfigError(
+            f"{matrix.source}: half of the molecules are hidden already ({matrix.protocol}). Fix: "
+            "name the counts.h5ad of `countae prepare`."
         )
     made = CountMatrix(matrix.adata.copy(), matrix.source)
     made.info["protocol"] = protocol
@@ -73,15 +78,15 @@ def hide(
 def _add_inverse_dispersions(
     made: CountMatrix, matrix: CountMatrix, network: CountAutoencoder | None, device: str
 ) -> None:
-    """Enter each gene's inverse dispersion in the training cells and in the others."""
+    """Enter each gene's inverse dispersion in the training and in the validation cells."""
     if network is None:
         raise ConfigError(
             "The protocol 'nb_splitting' needs inverse dispersions, which come from a trained "
             "network. Fix: name its model.safetensors with --model."
         )
-    hold_out, training = protocols.get("masked")(matrix), matrix.part == "train"
-    for name, chosen in (("train", training), ("other", ~training)):
-        cells = np.flatnonzero(chosen)
+    hold_out = protocols.get("masked")(matrix)
+    for name in ("train", "validation"):
+        cells = np.flatnonzero(matrix.part == name)
         noise = fit_noise(
             "nb",
             counts=matrix.counts[cells].toarray().astype(np.float64),

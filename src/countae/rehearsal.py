@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from countae import simulate
 from countae.counts import CountMatrix
+from countae.errors import CountMatrixError
 from countae.fit import fit, load, save
 from countae.gene_verdict import describe_genes
 from countae.model import CountAutoencoder
@@ -19,7 +21,7 @@ from countae.prepare import mark
 from countae.protocols.masked import Masked
 from countae.results import NULL, Results
 from countae.score import Scores, noise_cells, score_baseline, score_network
-from countae.story import RIVALS, questions, settled
+from countae.story import GAUSSIAN, PLAIN, RIVALS, questions, refuted, settled
 from countae.verdict import decide
 
 FEWEST_CELLS = 3  # training cells in which a simulated gene must be seen
@@ -64,6 +66,14 @@ def fitted_design(
         label=matrix.labels,
         inverse_dispersion=noise.raw["log_inverse_dispersion"].exp().numpy(),
     )
+
+
+def stream_of(matrix: CountMatrix, family: str, replicate: int) -> int:
+    """Seed of a draw: another one for every family, replicate and matrix that was itself drawn."""
+    truth = matrix.adata.uns.get("truth", {})
+    parent = [int(truth.get("seed", 0)), "truth" in matrix.adata.uns]
+    words = [*map(int, parent), zlib.crc32(family.encode()), replicate]
+    return int(np.random.SeedSequence(words).generate_state(1)[0])
 
 
 def simulated_like(
@@ -201,15 +211,14 @@ def rehearse(
     dict
         ``family``, ``replicate``, ``n_genes``, ``outcome``, ``best``, ``contenders``,
         ``recommended``, ``scores``, ``null``, ``story``, ``asserted`` steps, the ``observed``
-        statistics, and ``marginals``: whether the counts resemble the user's.
+        statistics, and, with a bootstrap, ``marginals``: whether the counts resemble the user's.
     """
-    made = simulated_like(matrix, plan, family, seed=replicate)
+    made = simulated_like(matrix, plan, family, seed=stream_of(matrix, family, replicate))
     found = judge(
         made, likelihoods=likelihoods, seeds=seeds, settings=settings, device=device,
         bootstrap=bootstrap,
     )  # fmt: skip
     overall = found["axes"]["overall"]
-    same_genes = np.isin(matrix.gene_id, made.gene_id)
     kept = ("outcome", "best", "contenders", "recommended", "scores", "null")
     return (
         {"family": family, "replicate": replicate, "n_genes": len(made.gene_id)}
@@ -220,9 +229,18 @@ def rehearse(
                 step: found[step]["asserted"] for step in ("overdispersion", "zero_inflation")
             },
             "observed": found["zero_inflation"]["observed"],
-            "marginals": simulate.marginals(matrix.counts[:, same_genes], made.counts),
         }
+        | ({"marginals": _marginals(matrix, made)} if bootstrap else {})
     )
+
+
+def _marginals(matrix: CountMatrix, made: CountMatrix) -> dict[str, Any]:
+    """Whether drawn counts resemble the user's; None where too few genes can be compared."""
+    same_genes = np.isin(matrix.gene_id, made.gene_id)
+    try:
+        return simulate.marginals(matrix.counts[:, same_genes], made.counts)
+    except CountMatrixError as error:
+        return {"match": None, "reason": str(error)}
 
 
 def draw_simpler(
@@ -235,9 +253,9 @@ def draw_simpler(
 ) -> dict[str, list[dict[str, Any]]]:
     """Statistics of data drawn from the families that the verdict's steps must exceed.
 
-    One seed each: chance between fits is then in the spread of the replicates, which are compared
-    with the average over seeds of the user's own data. Replicates are drawn until no further one
-    could change the answer, at most ``verdict.bootstrap``.
+    Each has one seed of its own: chance between fits is then in the spread of the replicates,
+    which are compared with the average over seeds of the user's own data. Replicates are drawn
+    until no further one could change the answer, at most ``verdict.bootstrap``.
 
     Parameters
     ----------
@@ -254,11 +272,14 @@ def draw_simpler(
     dict by family of list of dict, as :func:`countae.story.tell` takes it
     """
     drawn: dict[str, list[dict[str, Any]]] = {}
-    for family, asked in questions(found).items():
+    found_of = questions(found)
+    for family, asked in found_of.items():
+        if family == GAUSSIAN and refuted(found_of[PLAIN], drawn[PLAIN]):
+            continue  # the step has failed already
         replicates = drawn[family] = []
         for k in range(settings["verdict"]["bootstrap"]):
             made = rehearse(
-                matrix, plan, family, replicate=k, likelihoods=RIVALS[family], seeds=[0],
+                matrix, plan, family, replicate=k, likelihoods=RIVALS[family], seeds=[k],
                 settings=settings, device=device, bootstrap=False,
             )  # fmt: skip
             replicates.append(made["observed"])

@@ -232,7 +232,7 @@ class _Common:
             observed=self._target[:, genes].toarray().astype(np.float64),
             null_mean=self._null_mean[:, genes],
             library_size=matrix.library_size[self.test],
-            n_fitted=int((matrix.part != "test").sum()),
+            n_fitted=len(noise_cells(matrix)),
             stream=[matrix.info["split_seed"], genes.start],
             truth=truth,
             of_cells=of_cells,

@@ -18,6 +18,7 @@ from countae.results import Results
 from countae.wording import confidence, overdispersion_reason, story_reason, zero_inflation_reason
 
 POISSON, PLAIN, INFLATED = "poisson", "nb", "zinb"  # count families, each nested in the next
+UNSETTLED = "unsettled"  # no family can be named
 NORMAL, GAUSSIAN = "mse_counts", "gaussian"  # the noise, and the simulator of such counts
 TEST = "zero_inflation_test"
 FEWEST_REPLICATES = 3
@@ -45,6 +46,7 @@ def tell(
     *,
     donors: np.ndarray | None = None,
     drawn: Drawn | None = None,
+    blocked: list[str] | None = None,
 ) -> dict[str, Any]:
     """The family of the counts, and whether overdispersion and extra zeros may be asserted.
 
@@ -59,6 +61,8 @@ def tell(
     donors : ndarray, (cell,), optional
     drawn : dict of list of dict, optional
         Statistics of data drawn from the fitted ``poisson``, ``nb`` and ``gaussian``.
+    blocked : list of str, optional
+        Why the networks cannot be compared; nothing is then asserted.
 
     Returns
     -------
@@ -68,13 +72,13 @@ def tell(
     columns, drawn = cells[mean["best"]], drawn or {}
     observed = statistics(results, cells, mean, settings)
     normal = _better(columns, NORMAL, [POISSON, PLAIN, INFLATED], rule)
-    steps = {}
+    steps: dict[str, dict[str, Any]] = {}
     for name, richer, simpler, word in (
         ("overdispersion", PLAIN, POISSON, overdispersion_reason),
         ("zero_inflation", INFLATED, PLAIN, zero_inflation_reason),
     ):
         first = _same_means(columns, richer, simpler, rule) | {"network": mean["best"]}
-        conditions = {"same_means": first}
+        conditions: dict[str, dict[str, Any]] = {"same_means": first}
         for statistic, family in ASKED[name].items():
             values = [record[statistic] for record in drawn.get(family, [])]
             conditions[f"{statistic}_exceeds_bootstrap"] = exceeds(
@@ -82,6 +86,7 @@ def tell(
             )
         if name == "zero_inflation":
             conditions["no_normal_noise"] = {"met": not normal}
+        conditions["valid"] = {"met": not blocked, "reason": "; ".join(blocked or [])}
         asserted = all(condition["met"] is True for condition in conditions.values())
         wins = overall["winner"] == richer
         steps[name] = {
@@ -90,6 +95,7 @@ def tell(
             "conditions": conditions,
         }
     steps["zero_inflation"]["observed"] = observed
+    normal = normal or _as_normal(columns, steps["zero_inflation"]["conditions"], rule)
     return {"story": _story(columns, steps, normal, results.likelihoods), **steps}
 
 
@@ -163,13 +169,18 @@ def questions(found: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 def settled(asked: dict[str, float], drawn: list[dict[str, Any]], level: float) -> bool:
     """Whether further replicates could not change the answer, or hardly."""
+    if refuted(asked, drawn):
+        return True
     for name, observed in asked.items():
         found = exceeds(name, observed, [record[name] for record in drawn], level)
-        if any(record[name] >= observed for record in drawn):
-            return True
         if len(drawn) < FEWEST_REPLICATES or found["p"] > CLEAR:
             return False
     return True
+
+
+def refuted(asked: dict[str, float], drawn: list[dict[str, Any]]) -> bool:
+    """Whether a replicate without the step reaches one of the statistics."""
+    return any(record[name] >= value for name, value in asked.items() for record in drawn)
 
 
 def exceeds(name: str, observed: float | None, drawn: list[float], level: float) -> dict[str, Any]:
@@ -231,19 +242,15 @@ def _story(
     likelihoods: list[str],
 ) -> dict[str, Any]:
     """The simplest family that nothing speaks against, and what of it these data leave open."""
-    family = POISSON
-    as_normal = steps["zero_inflation"]["conditions"]["normal_gap_exceeds_bootstrap"]
-    suspected = steps["zero_inflation"]["conditions"]["same_means"]["met"]
-    normal = normal or (suspected and as_normal["met"] is False)
-    if normal:
-        family = NORMAL
-    elif steps["zero_inflation"]["asserted"]:
-        family = INFLATED
-    elif steps["overdispersion"]["asserted"]:
-        family = PLAIN
+    valid = steps["overdispersion"]["conditions"]["valid"]
     doubts = [name for name, step in steps.items() if _cannot_tell(step["conditions"])]
-    if normal or family == INFLATED:
-        doubts = []
+    family = UNSETTLED if "overdispersion" in doubts else POISSON
+    if steps["overdispersion"]["asserted"]:
+        family = PLAIN
+    if normal or steps["zero_inflation"]["asserted"]:
+        family, doubts = (NORMAL if normal else INFLATED), []
+    if not valid["met"]:
+        family = UNSETTLED
     scores = {
         noise: float(values.mean())
         for (noise, metric), values in columns.items()
@@ -253,13 +260,31 @@ def _story(
         "family": family,
         "doubts": doubts,
         "scores": scores,
-        "reason": story_reason(family, doubts, compared=family in likelihoods),
+        "reason": story_reason(family, doubts, valid["reason"], compared=family in likelihoods),
     }
 
 
+def _as_normal(
+    columns: dict[tuple, np.ndarray], conditions: dict[str, dict[str, Any]], rule: dict[str, Any]
+) -> bool:
+    """Whether normals cut at zero explain the zeros and do no worse than NB noise."""
+    if not conditions["same_means"]["met"]:
+        return False
+    if conditions["normal_gap_exceeds_bootstrap"]["met"] is not False:
+        return False
+    return not _same_means(columns, PLAIN, NORMAL, rule)["met"]
+
+
 def _cannot_tell(conditions: dict[str, dict[str, Any]]) -> bool:
-    """Whether a step is neither shown nor shown to be needless."""
+    """Whether a step is neither shown nor shown to be needless.
+
+    Data drawn from a normal that does worse than NB noise refute nothing: that leaves it open too.
+    """
     first = conditions["same_means"]
     if not first["met"]:
         return bool(first["interval"][1] > first["delta"])
-    return any(condition["met"] is None for condition in conditions.values())
+    decisive = {name: c["met"] for name, c in conditions.items() if name != "valid"}
+    as_normal = decisive.pop("normal_gap_exceeds_bootstrap", True)
+    if False in decisive.values():
+        return False
+    return as_normal is not True or None in decisive.values()

@@ -92,6 +92,7 @@ def decide(
     gene_table: pd.DataFrame,
     donors: np.ndarray | None = None,
     drawn: dict[str, list[dict[str, Any]]] | None = None,
+    masked: bool = True,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """The verdict of a data set, as it stands in verdict.json, and the table of genes.
 
@@ -107,6 +108,8 @@ def decide(
         Donor of each test cell; errors are then by donor.
     drawn : dict of list of dict, optional
         Statistics of data drawn from simpler families (see :mod:`countae.story`).
+    masked : bool
+        Whether these are masked entries; other protocols tell no story.
 
     Returns
     -------
@@ -124,6 +127,7 @@ def decide(
     titles = {name: of_name[0]["title"] for name, of_name in records.items()}
     complexity = {name: of_name[0]["complexity"] for name, of_name in records.items()}
     axes: dict[str, dict[str, Any]] = {}
+    invalid: list[str] = []
     for name, axis in AXES.items():
         verdict = compare_on(axis, cells, null, control, complexity, settings, donors)
         identifiable = None
@@ -133,20 +137,23 @@ def decide(
         blocked = _reasons_to_abstain(verdict, results, records, identifiable)
         if identifiable is not None and not blocked and axes["overall"]["outcome"] == "abstain":
             blocked = ["the networks are not comparable overall, so neither is their spread"]
+        if name == "overall":
+            invalid = blocked
         if blocked:
             verdict.outcome, verdict.winner = "abstain", None
         verdict.reason = axis_reason(verdict, blocked)
         axes[name] = asdict(verdict)
     genes, gene_pairs = judge_genes(results, settings, gene_table, donors)
     told = tell(
-        results, cells, axes["mean"], axes["overall"], settings, donors=donors, drawn=drawn
-    )
+        results, cells, axes["mean"], axes["overall"], settings, donors=donors, drawn=drawn,
+        blocked=invalid if masked else ["only masked entries tell the story"],
+    )  # fmt: skip
     classes = [*results.likelihoods, "tie", "undecided", "not_testable"]
     tally = {name: int((genes["class"] == name).sum()) for name in classes}
     outcome = {
         "dataset": dataset,
         "sentence": sentence(
-            dataset, axes["overall"], tally, gene_pairs, told["story"], told["zero_inflation"]
+            dataset, axes["overall"], tally, gene_pairs, told if masked else None
         ),
         "titles": titles,
         "recommended": axes["overall"]["recommended"],

@@ -54,18 +54,16 @@ def sentence(
     overall: dict[str, Any],
     genes: dict[str, int],
     gene_pairs: list[dict[str, Any]],
-    story: dict[str, Any],
-    inflation: dict[str, Any],
+    told: dict[str, Any] | None,
 ) -> str:
-    """The verdict of a data set in one sentence, with its size and its uncertainty."""
-    zeros = (
-        f"the story is {STORIES[story['family']]}"
-        + (" as far as can be told" * bool(story["doubts"]))
-        + f"; zero inflation is {'' if inflation['asserted'] else 'not '}asserted"
-    )
+    """The verdict of a data set in one sentence, with its size and its uncertainty.
+
+    Without ``told`` nothing is said of the story: other protocols than masked entries tell none.
+    """
+    zeros = f"; {_told(told)}" if told else ""
     if overall["outcome"] == "abstain":
         reason = overall["reason"][0].lower() + overall["reason"][1:].rstrip(".")
-        return f"{dataset}: {reason}; {zeros}."
+        return f"{dataset}: {reason}{zeros}."
     contenders = listed([short(name) for name in overall["contenders"]])
     chosen = short(overall["recommended"])
     said = {
@@ -74,7 +72,17 @@ def sentence(
         "undecided": f"the data cannot decide between {contenders}; {chosen} is the simplest of "
         "the best",
     }[overall["outcome"]]
-    return f"{dataset}: {said}{_lead(overall)}; {_by_gene(overall, genes, gene_pairs)}; {zeros}."
+    return f"{dataset}: {said}{_lead(overall)}; {_by_gene(overall, genes, gene_pairs)}{zeros}."
+
+
+def _told(told: dict[str, Any]) -> str:
+    """The story in a half-sentence."""
+    story, inflation = told["story"], told["zero_inflation"]
+    open_steps = bool(story["doubts"]) and story["family"] != "unsettled"
+    return (
+        f"the story is {STORIES[story['family']]}{' as far as can be told' * open_steps}; "
+        f"zero inflation is {'' if inflation['asserted'] else 'not '}asserted"
+    )
 
 
 def _lead(overall: dict[str, Any]) -> str:
@@ -117,12 +125,14 @@ STORIES = {
     "nb": "negative binomial",
     "zinb": "zero-inflated negative binomial",
     "mse_counts": "normal",
+    "unsettled": "not settled",
 }
 FAMILIES = {
     "poisson": "Poisson counts: nothing beyond sampling noise is shown around the best means",
     "nb": "Negative binomial counts: more spread than sampling, and no more zeros than it makes",
     "zinb": "Zero-inflated counts: more zeros than a negative binomial makes",
     "mse_counts": "Normal noise of one spread per gene: what a squared error on counts assumes",
+    "unsettled": "No family can be named",
 }
 DOUBTS = {
     "overdispersion": "whether there is more than sampling noise",
@@ -130,12 +140,14 @@ DOUBTS = {
 }
 
 
-def story_reason(family: str, doubts: list[str], *, compared: bool) -> str:
+def story_reason(family: str, doubts: list[str], invalid: str, *, compared: bool) -> str:
     """What the counts are like, and what of it nobody can tell."""
     said = FAMILIES[family]
+    if invalid:
+        return f"{said}: {invalid}."
     if doubts:
         said += f". Not settled by these data: {listed([DOUBTS[name] for name in doubts])}"
-    if not compared:
+    if not compared and family != "unsettled":
         said += f". The loss that says so, {short(family)}, was not compared"
     return f"{said}."
 
@@ -164,6 +176,8 @@ def overdispersion_reason(
     """Why more than sampling noise is asserted or not."""
     first, boot = conditions["same_means"], conditions["same_means_gap_exceeds_bootstrap"]
     numbers = _same_means(first, "NB", "Poisson")
+    if not conditions["valid"]["met"]:
+        return f"Not asserted: {conditions['valid']['reason']}."
     if asserted:
         return f"Overdispersed: {numbers}; {_against_bootstrap(boot, 'a lead of')}."
     if first["met"] and boot["met"] is None:
@@ -189,6 +203,8 @@ def zero_inflation_reason(
     gap = conditions["network_gap_exceeds_bootstrap"]
     normal = conditions["normal_gap_exceeds_bootstrap"]
     numbers = _same_means(first, "ZINB", "NB")
+    if not conditions["valid"]["met"]:
+        return f"Not asserted: {conditions['valid']['reason']}."
     if asserted:
         return (
             f"Zeros beyond the NB's: {numbers}; "
@@ -203,7 +219,8 @@ def zero_inflation_reason(
             f"({_against_bootstrap(normal, 'lead of ZINB over normal noise')})."
         )
     if first["met"]:
-        not_run = None in (share["met"], gap["met"], normal["met"])
+        states = (share["met"], gap["met"], normal["met"])
+        not_run = None in states and False not in states
         failed = [
             _against_bootstrap(condition, what)
             for condition, what in (

@@ -7,10 +7,17 @@ import pytest
 import torch
 from conftest import SETTINGS, prepared
 
-from countae.errors import ScoreError
+from countae.errors import CountMatrixError, ScoreError
 from countae.fit import fit
 from countae.referee import TOLD_BY, confusion
-from countae.rehearsal import draw_simpler, fitted_design, rehearse, simulated_like
+from countae.rehearsal import (
+    _marginals,
+    draw_simpler,
+    fitted_design,
+    rehearse,
+    simulated_like,
+    stream_of,
+)
 from countae.simulate import names
 from countae.story import ASKED
 
@@ -97,13 +104,42 @@ def test_a_rehearsal_tells_what_the_referee_needs(fitted):
     matrix, plan = fitted
     record = rehearse(
         matrix, plan, "nb", replicate=0, likelihoods=["poisson", "nb", "zinb"], seeds=[0],
-        settings=QUICK, device="cpu", bootstrap=False,
+        settings=QUICK, device="cpu", bootstrap=True,
     )  # fmt: skip
     assert record["marginals"]["genes_compared"] > 20
     assert set(record["scores"]) == {"poisson", "nb", "zinb"}
     found = confusion([record])
     assert found["rows"]["nb"]["n"] == 1
     assert {"same_means_gap", "network_gap", "significant_share"} <= set(record["observed"])
+
+
+def test_a_rehearsal_and_its_own_bootstrap_are_different_draws(fitted):
+    """Streams differ, and the residuals of a draw and of its own replicate do not correlate."""
+    matrix, plan = fitted
+    first = simulated_like(matrix, plan, "nb", seed=stream_of(matrix, "nb", 0))
+    streams = {
+        stream_of(matrix, "nb", 0), stream_of(matrix, "nb", 1), stream_of(matrix, "poisson", 0),
+        stream_of(first, "nb", 0), stream_of(first, "poisson", 0),
+    }  # fmt: skip
+    assert len(streams) == 5
+    genes = np.isin(matrix.gene_id, first.gene_id)
+    again = simulated_like(matrix, plan, "nb", seed=stream_of(first, "nb", 0))
+    rest = [
+        made.adata[:, matrix.gene_id[genes & np.isin(matrix.gene_id, again.gene_id)]].X.toarray()
+        - made.adata[:, matrix.gene_id[genes & np.isin(matrix.gene_id, again.gene_id)]].layers[
+            "true_mean"
+        ]
+        for made in (first, again)
+    ]
+    assert abs(np.corrcoef(rest[0].ravel(), rest[1].ravel())[0, 1]) < 0.05
+
+
+def test_margins_that_cannot_be_compared_do_not_end_a_rehearsal(fitted, monkeypatch):
+    def refuse(*_):
+        raise CountMatrixError("too few genes")
+
+    monkeypatch.setattr("countae.rehearsal.simulate.marginals", refuse)
+    assert _marginals(fitted[0], fitted[0]) == {"match": None, "reason": "too few genes"}
 
 
 def test_only_questioned_families_are_drawn(fitted):
@@ -113,7 +149,7 @@ def test_only_questioned_families_are_drawn(fitted):
     not_asked = {f"{name}_exceeds_bootstrap": {"met": None} for name in ASKED["zero_inflation"]}
     shown = {"same_means": {"met": True}, "same_means_gap_exceeds_bootstrap": condition}
     asked = {
-        "overdispersion": {"conditions": shown},
+        "overdispersion": {"conditions": shown | {"valid": {"met": True}}},
         "zero_inflation": {"conditions": {"same_means": {"met": False}} | not_asked},
     }
     drawn = draw_simpler(matrix, plan, asked, settings=QUICK, device="cpu")

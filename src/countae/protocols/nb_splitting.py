@@ -28,23 +28,25 @@ class NBSplitting(HiddenMolecules):
 
     def __init__(self, matrix: CountMatrix, device: torch.device | str = "cpu") -> None:
         super().__init__(matrix, device)
-        missing = {"countae_theta_train", "countae_theta_other"} - {*matrix.adata.var}
+        missing = {"countae_theta_train", "countae_theta_validation"} - {*matrix.adata.var}
         if missing:
             raise CountMatrixError(
                 f"{matrix.source}: the protocol 'nb_splitting' needs cross-fitted inverse "
                 f"dispersions, but var has no {sorted(missing)}. Fix: make the file with "
                 "`countae hide COUNTS OUTPUT --protocol nb_splitting --model MODEL`."
             )
-        # the training cells are split with the θ of the other cells, and the other way round
+        # training cells are split with the θ of the validation cells, all others with theirs
         self._theta = {
             part: matrix.adata.var[f"countae_theta_{part}"].to_numpy(np.float64)
-            for part in ("train", "other")
+            for part in ("train", "validation")
         }
 
     def split(self, counts: csr_matrix, cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         in_training = np.repeat(self.matrix.part[cells] == "train", np.diff(counts.indptr))
         theta = np.where(
-            in_training, self._theta["other"][counts.indices], self._theta["train"][counts.indices]
+            in_training,
+            self._theta["validation"][counts.indices],
+            self._theta["train"][counts.indices],
         )
         share = rng.beta(theta / 2, theta / 2)
         return rng.binomial(counts.data, share).astype(counts.dtype)
