@@ -128,3 +128,57 @@ def metric_options():
 def scaled_memory(megabytes):
     """Memory that grows with each attempt."""
     return lambda wildcards, attempt: megabytes * attempt
+
+
+def network_for_hiding(wildcards):
+    """The network around whose means NB splitting finds dispersions; thinning needs none."""
+    if wildcards.protocol != "nb_splitting":
+        return []
+    return f"results/{wildcards.dataset}/{CONTROL}/seed{SEEDS[0]}/model.safetensors"
+
+
+def fit_settings(wildcards, input):
+    """Network and training as options: the configuration's, or what the search chose."""
+    if TRIALS:
+        return as_options({"tuned": input.tuned})
+    return section_options("network", "training")
+
+
+def trial_options(wildcards):
+    """Network and training of one trial, as options."""
+    trial = TRIALS[int(wildcards.trial)]
+    return as_options({**trial.network, **trial.training})
+
+
+def verdict_arms(wildcards):
+    """What a verdict compares, as options."""
+    return as_options(
+        {
+            "likelihoods": SETTINGS["likelihoods"],
+            "seeds": SEEDS,
+            "control_seeds": control_seeds_of(wildcards.dataset),
+        }
+    )
+
+
+def what_was_scored(wildcards):
+    """Everything from which a data set's verdict is made."""
+    scores = ["scores.parquet", "cells.parquet", "entries.npz"]
+    return [
+        f"results/{wildcards.dataset}/counts.h5ad",
+        *expand(
+            "{fit}/{file}", fit=fits_of(wildcards.dataset), file=["fit.json", *scores]
+        ),
+        *expand(
+            "results/{dataset}/{baseline}/seed0/{file}",
+            dataset=wildcards.dataset,
+            baseline=baselines_of(wildcards.dataset),
+            file=scores,
+        ),
+    ]
+
+
+def drawn_for(wildcards):
+    """The bootstrap of a data set, which the primary protocol alone has."""
+    primary = is_primary(wildcards.dataset)
+    return f"results/{wildcards.dataset}/bootstrap.json" if primary else []

@@ -1,10 +1,3 @@
-def fit_settings(wildcards, input):
-    """Network and training as options: the configuration's, or what the search chose."""
-    if TRIALS:
-        return as_options({"tuned": input.tuned})
-    return section_options("network", "training")
-
-
 rule fit:
     input:
         counts="results/{dataset}/counts.h5ad",

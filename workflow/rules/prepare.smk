@@ -28,13 +28,6 @@ rule prepare:
         " {params.row} {params.settings} > {log:q} 2>&1"
 
 
-def network_for_hiding(wildcards):
-    """The network around whose means NB splitting finds dispersions; thinning needs none."""
-    if wildcards.protocol != "nb_splitting":
-        return []
-    return f"results/{wildcards.dataset}/{CONTROL}/seed{SEEDS[0]}/model.safetensors"
-
-
 rule hide:
     input:
         counts="results/{dataset}/counts.h5ad",

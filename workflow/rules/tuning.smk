@@ -1,9 +1,3 @@
-def trial_options(wildcards):
-    """Network and training of one trial, as options."""
-    trial = TRIALS[int(wildcards.trial)]
-    return as_options({**trial.network, **trial.training})
-
-
 rule tune_trial:
     input:
         counts="results/{dataset}/counts.h5ad",

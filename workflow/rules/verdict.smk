@@ -1,31 +1,3 @@
-def verdict_arms(wildcards):
-    """What a verdict compares, as options."""
-    return as_options(
-        {
-            "likelihoods": SETTINGS["likelihoods"],
-            "seeds": SEEDS,
-            "control_seeds": control_seeds_of(wildcards.dataset),
-        }
-    )
-
-
-def what_was_scored(wildcards):
-    """Everything from which a data set's verdict is made."""
-    scores = ["scores.parquet", "cells.parquet", "entries.npz"]
-    return [
-        f"results/{wildcards.dataset}/counts.h5ad",
-        *expand(
-            "{fit}/{file}", fit=fits_of(wildcards.dataset), file=["fit.json", *scores]
-        ),
-        *expand(
-            "results/{dataset}/{baseline}/seed0/{file}",
-            dataset=wildcards.dataset,
-            baseline=baselines_of(wildcards.dataset),
-            file=scores,
-        ),
-    ]
-
-
 rule bootstrap:
     input:
         what_was_scored,
@@ -60,12 +32,6 @@ rule bootstrap:
     shell:
         "countae bootstrap {params.folder:q} {output:q} {params.arms} {params.tuned}"
         " {params.settings} --threads {threads} --device {resources.device} > {log:q} 2>&1"
-
-
-def drawn_for(wildcards):
-    """The bootstrap of a data set, which the primary protocol alone has."""
-    primary = is_primary(wildcards.dataset)
-    return f"results/{wildcards.dataset}/bootstrap.json" if primary else []
 
 
 rule verdict:

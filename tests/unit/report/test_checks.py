@@ -111,11 +111,12 @@ def test_referee_tells_true_family_and_story(data):
     found = checks.referee(data)
     assert found.sentence == "At your depth this can be told apart."
     assert [column.label for column in found.table.columns] == [
-        "Counts drawn from", "Poisson", "NB", "ZINB", "Normal", "Told rightly", "Recommended loss",
+        "Counts drawn from", "Poisson", "NB", "ZINB", "Normal", "Unsettled", "Told rightly",
+        "Recommended loss",
     ]  # fmt: skip
     rows = texts(found.table)
-    assert rows["NB"] == ["1", "2", "0", "0", "2 of 3", "NB 3×"]
-    assert rows["NB with outliers"] == ["0", "1", "0", "0", "–", "ZINB 1×"]
+    assert rows["NB"] == ["1", "2", "0", "0", "0", "2 of 3", "NB 3×"]
+    assert rows["NB with outliers"] == ["0", "1", "0", "0", "0", "–", "ZINB 1×"]
 
 
 def test_no_referee_no_section(results):
