@@ -31,7 +31,10 @@ CONDITIONS = {
     "without extra zeros",
     "network_gap_exceeds_bootstrap": "The lead of the ZINB network over the NB network is larger "
     "than on simulated data without extra zeros",
+    "normal_gap_exceeds_bootstrap": "ZINB noise leads normal noise by more than on simulated "
+    "normal data cut at zero",
     "no_normal_noise": "Normal noise does not predict better than all count distributions",
+    "valid": "The networks can be compared at all",
 }
 UNITS = {"significant_share": "of the testable genes"}
 
@@ -148,7 +151,8 @@ def _detail(step: str, key: str, found: dict[str, Any]) -> str:
     if "bootstrap_largest" in found:
         sets = found["replicates"]
         said.append(
-            f"largest in {sets} simulated {SIMPLER[step]} data {'set' if sets == 1 else 'sets'}: "
+            f"largest in {sets} simulated {_simpler(step, key)} data "
+            f"{'set' if sets == 1 else 'sets'}: "
             f"{_amount(name, found['bootstrap_largest'])} (mean "
             f"{_amount(name, found['bootstrap_mean'], unit=False)}); {_chance(found['p'])}"
         )
@@ -156,8 +160,13 @@ def _detail(step: str, key: str, found: dict[str, Any]) -> str:
     if reason and reason != STATES[found["met"]]:
         said.append(reason)
     elif found["met"] is None:
-        said.append(f"no {SIMPLER[step]} data were simulated")
+        said.append(f"no {_simpler(step, key)} data were simulated")
     return "; ".join(said)
+
+
+def _simpler(step: str, key: str) -> str:
+    """The family without the step, from which a condition's data were drawn."""
+    return "normal" if key.startswith("normal_gap") else SIMPLER[step]
 
 
 def _amount(name: str, value: float, *, unit: bool = True) -> str:

@@ -170,7 +170,9 @@ class Results:
                 "significant_share_exceeds_bootstrap": bootstrap(False, 0.05, 0.06),
                 "network_gap_exceeds_bootstrap": {"met": None, "reason": "not run",
                                                   "observed": -0.01, "p": 1.0},
-                "no_normal_noise": {"met": True}}, "observed": observed},
+                "normal_gap_exceeds_bootstrap": bootstrap(True, 0.4, 0.01),
+                "no_normal_noise": {"met": True},
+                "valid": {"met": True, "reason": ""}}, "observed": observed},
             "protocol": "masked", "protocols": self.protocols, "errors_by": self.errors_by,
             "genes": {"nb": 10, "tie": 5, "undecided": N_GENES - 16, "not_testable": 1},
             "gene_pairs": [{"better": a, "worse": b, "genes": 7 if a == "nb" else 0}

@@ -59,7 +59,9 @@ def test_conditions_of_both_steps_have_states_and_numbers(data):
         "Overdispersion is asserted.", "Zero inflation is not asserted.",
     )  # fmt: skip
     assert [c.state for c in first.conditions] == ["met", "met"]
-    assert [c.state for c in second.conditions] == ["not met", "not met", "not run", "met"]
+    assert [c.state for c in second.conditions] == [
+        "not met", "not met", "not run", "met", "met", "met",
+    ]  # fmt: skip
     assert "NB noise predicts held-out counts better than Poisson" in first.conditions[0].what
     assert "ZINB noise predicts held-out counts better than NB" in second.conditions[0].what
     assert "95 % interval +0.0101 to +0.0145; at least 0.0020 is needed" in (
@@ -69,7 +71,9 @@ def test_conditions_of_both_steps_have_states_and_numbers(data):
         "observed: +0.0123 nats/entry; largest in 5 simulated Poisson data sets: +0.0040 "
         "nats/entry (mean +0.0020); p = 0.0012"
     )
-    share, gap, normal = second.conditions[1:]
+    share, gap, leads_normal, normal, valid = second.conditions[1:]
+    assert "simulated normal data sets: +0.0100 nats/entry" in leads_normal.detail
+    assert valid.what == "The networks can be compared at all"
     assert "5 % of the testable genes; largest in 5 simulated NB" in share.detail
     assert "6 % of the testable genes (mean 3 %)" in share.detail
     assert gap.detail == "observed: −0.0100 nats/entry; no NB data were simulated"
