@@ -66,9 +66,9 @@ def hide(
     cells = np.arange(len(matrix.obs))
     rng = np.random.default_rng([STREAM, int(matrix.info["split_seed"])])
     visible = matrix.counts.copy()
-    visible.data = kind(made).split(visible, cells, rng)
-    rest = matrix.library_size - matrix.counts.sum(axis=1).A1
-    unseen = rng.binomial(np.rint(np.maximum(rest, 0)).astype(np.int64), 0.5)
+    halves = kind(made)
+    visible.data = halves.split(visible, cells, rng)
+    unseen = rng.binomial(halves.unmodelled(cells), 0.5)
     visible.eliminate_zeros()
     made.adata.layers["visible"] = visible
     made.obs["visible_library_size"] = visible.sum(axis=1).A1 + unseen

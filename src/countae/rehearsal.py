@@ -48,19 +48,16 @@ def fitted_design(
     -------
     Design
     """
-    hold_out, fitted, everything = Masked(matrix), noise_cells(matrix), np.arange(len(matrix.obs))
+    fitted, everything = noise_cells(matrix), np.arange(len(matrix.obs))
+    predicted = predict_hidden(network, matrix, everything, device=device).mean
+    size_factor = Masked(matrix).size_factor(everything)
     noise = fit_noise(
         "nb",
         counts=matrix.counts[fitted].toarray().astype(np.float64),
-        mean=predict_hidden(network, matrix, fitted, device=device).mean,
-        size_factor=hold_out.size_factor(fitted),
+        mean=predicted[fitted],
+        size_factor=size_factor[fitted],
     )
-    mean = adjusted_mean(
-        predict_hidden(network, matrix, everything, device=device).mean,
-        hold_out.size_factor(everything),
-        noise.gene_mean,
-        noise.scale,
-    )
+    mean = adjusted_mean(predicted, size_factor, noise.gene_mean, noise.scale)
     return simulate.Design(
         mean.numpy(),
         label=matrix.labels,
@@ -71,8 +68,8 @@ def fitted_design(
 def stream_of(matrix: CountMatrix, family: str, replicate: int) -> int:
     """Seed of a draw: another one for every family, replicate and matrix that was itself drawn."""
     truth = matrix.adata.uns.get("truth", {})
-    parent = [int(truth.get("seed", 0)), "truth" in matrix.adata.uns]
-    words = [*map(int, parent), zlib.crc32(family.encode()), replicate]
+    parent = [int(truth.get("seed", 0)), int("truth" in matrix.adata.uns)]
+    words = [*parent, zlib.crc32(family.encode()), replicate]
     return int(np.random.SeedSequence(words).generate_state(1)[0])
 
 

@@ -27,24 +27,14 @@ def location_of(mean: Tensor, spread: Tensor) -> Tensor:
     -------
     Tensor, (cell, gene); equal to the mean more than six spreads above zero
     """
-    location = mean.clone()
     at, expected, _ = moments(spread)
-    for gene in range(mean.shape[1]):
-        low = mean[:, gene] < expected[gene, -1]
-        location[low, gene] = _read(mean[low, gene].log(), expected[gene].log(), at[gene])
-    return location
+    return _at_means(mean, expected, at, mean)
 
 
 def variance_at(mean: Tensor, spread: Tensor) -> Tensor:
     """Variance of the counts, (level, gene), where they have the given means, (level, gene)."""
     _, expected, variance = moments(spread)
-    found = spread.square() + 1 / 12 + torch.zeros_like(mean)
-    for gene in range(mean.shape[1]):
-        low = mean[:, gene] < expected[gene, -1]
-        found[low, gene] = _read(
-            mean[low, gene].log(), expected[gene].log(), variance[gene].log()
-        ).exp()
-    return found
+    return _at_means(mean, expected, variance.log(), (spread.square() + 1 / 12).log()).exp()
 
 
 def moments(spread: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -67,8 +57,17 @@ def moments(spread: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             k = torch.arange(1, int(15 * high) + 3, dtype=at.dtype)
             above = torch.special.ndtr((at[block, :, None] - k + 0.5) / spread[block, None, None])
             first[block], second[block] = above.sum(-1), (above * (2 * k - 1)).sum(-1)
-    tiny = torch.finfo(at.dtype).tiny
+    tiny = torch.finfo(at.dtype).tiny  # sums that underflow are read on a logarithmic scale
     return at, first.clamp(min=tiny), (second - first * first).clamp(min=tiny)
+
+
+def _at_means(mean: Tensor, expected: Tensor, values: Tensor, above: Tensor) -> Tensor:
+    """Values read where the counts have the given means; ``above`` where the grid has ended."""
+    found = above.expand_as(mean).clone()
+    for gene in range(mean.shape[1]):
+        low = mean[:, gene] < expected[gene, -1]
+        found[low, gene] = _read(mean[low, gene].log(), expected[gene].log(), values[gene])
+    return found
 
 
 def _read(x: Tensor, grid: Tensor, values: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class HiddenMolecules(Protocol):
         rng = np.random.default_rng(int(seed))
         visible = counts.copy()
         visible.data = self.split(counts, cells, rng)
-        rest = self._rest(cells)
+        rest = self.unmodelled(cells)
         # genes that are not modelled are thinned too: they are part of the library
         library = visible.sum(axis=1).A1 + rng.binomial(rest, 0.5)
         return self._task(visible, counts - visible, library)
@@ -63,7 +63,7 @@ class HiddenMolecules(Protocol):
     def _visible_library(self, cells: np.ndarray) -> np.ndarray:
         return self.matrix.obs["visible_library_size"].to_numpy(np.float64)[cells]
 
-    def _rest(self, cells: np.ndarray) -> np.ndarray:
+    def unmodelled(self, cells: np.ndarray) -> np.ndarray:
         """Counts of each cell outside the modelled genes."""
         modelled = self.matrix.counts[cells].sum(axis=1).A1
         return np.rint(np.maximum(self.matrix.library_size[cells] - modelled, 0)).astype(np.int64)
