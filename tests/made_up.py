@@ -33,8 +33,9 @@ class World:
         self.p_values = np.full(GENES, 0.5)
 
     def add(self, name, level, *, columns=None, stop="converged"):
-        """One loss; ``columns`` are levels of |poisson, |nb, |zinb relative to ``level``."""
-        columns = {"native": 0.0, "poisson": 0.2, "nb": 0.0, "zinb": 0.0} | (columns or {})
+        """One loss; ``columns`` are levels of each noise relative to ``level``."""
+        usual = {"native": 0.0, "poisson": 0.2, "nb": 0.0, "zinb": 0.0, "mse_counts": 0.3}
+        columns = usual | (columns or {})
         seeds = self.seeds + (self.control_seeds if name == "nb" else [])
         for seed in [0] if name == "gene_mean" else seeds:
             shift = self.seed_noise * self.rng.standard_normal()

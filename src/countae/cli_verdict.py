@@ -259,12 +259,12 @@ def _with_keys(path: Path, what: str, *keys: str) -> dict[str, Any]:
 def _replicates(path: Path) -> dict[str, list[dict[str, Any]]]:
     """What ``countae bootstrap`` wrote; ScoreError for another file."""
     from countae.files import read_json
+    from countae.story import RIVALS
 
     found = read_json(config.existing_file(path, "bootstrap.json"))
-    known = {"poisson", "nb", "gaussian"}
     if (
         not isinstance(found, dict)
-        or set(found) - known
+        or set(found) - set(RIVALS)
         or not all(isinstance(made, list) for made in found.values())
     ):
         raise ScoreError(

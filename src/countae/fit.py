@@ -6,7 +6,7 @@ import json
 import platform
 import resource
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 import countae
@@ -21,11 +22,13 @@ from countae import likelihoods, protocols
 from countae.counts import CountMatrix
 from countae.errors import ConfigError, CountMatrixError, FitDivergedError, ScoreError
 from countae.files import write_json, written_aside
-from countae.likelihoods._base import GeneMoments
-from countae.likelihoods._moments import gene_moments
+from countae.likelihoods._base import GeneMoments, Likelihood
+from countae.likelihoods._moments import THETA_BOUNDS, ZERO_PROBABILITY_BOUNDS, gene_moments
 from countae.model import CountAutoencoder, held_out_parameters
+from countae.noise_heads import fit_heads, thinned
 from countae.protocols._base import Protocol, Task
 
+WARM_UP = 50  # steps over which the step size rises; with few cells an epoch is one step
 GENE_HEAD_SPEED = 5.0  # step size of per-gene parameters, which get one gradient, not a layer's
 _Found = tuple[Tensor, dict[str, Tensor]]
 SMALLEST_GAIN = 1e-5  # of the best validation loss; less does not count as progress
@@ -108,11 +111,11 @@ def fit(
     train, validation = (np.flatnonzero(matrix.part == name) for name in ("train", "validation"))
     with torch.random.fork_rng(devices=_cuda_devices(place)):
         torch.manual_seed(seed)
-        moments = gene_moments(
-            counts=matrix.target(train), size_factor=data.full_size_factor(train)
+        family = likelihoods.get(likelihood)()
+        moments = best_constants(
+            family, counts=matrix.target(train), size_factor=data.full_size_factor(train)
         )
-        model = CountAutoencoder(likelihoods.get(likelihood)(), moments, **network).to(place)
-        family = model.likelihood
+        model = CountAutoencoder(family, moments, **network).to(place)
         record = FitRecord(
             likelihood, family.title, family.complexity, family.reference, seed, network, training,
             matrix.gene_id.tolist(), place.type, torch.get_num_threads(),
@@ -127,6 +130,33 @@ def fit(
     record.peak_memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     record.versions = versions()
     return model.cpu(), record
+
+
+def best_constants(
+    likelihood: Likelihood, *, counts: csr_matrix, size_factor: np.ndarray
+) -> GeneMoments:
+    """Where training starts: the best that one mean and one noise per gene can do.
+
+    Noise that can be put around any mean starts at its maximum around the gene's mean, found by
+    the recipe of the control, so that no network starts behind it; moments are far off for reads.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    counts : csr_matrix, (cell, gene), raw counts of training cells; every gene is expressed
+    size_factor : ndarray, (cell,), > 0
+    """
+    moments = gene_moments(counts=counts, size_factor=size_factor)
+    if not likelihood.noise_heads:
+        return moments
+    cells = thinned(np.arange(len(size_factor)))
+    mean = size_factor[cells, None] * moments.mean.numpy()
+    raw, _ = fit_heads(likelihood, counts[cells].toarray().astype(np.float64), mean)
+    found = {"inverse_dispersion": raw["log_inverse_dispersion"].exp().clamp(*THETA_BOUNDS)}
+    if "zero_logit" in raw:
+        zero = torch.sigmoid(raw["zero_logit"])
+        found["zero_probability"] = zero.clamp(*ZERO_PROBABILITY_BOUNDS)
+    return replace(moments, **found)
 
 
 def _train(
@@ -148,6 +178,7 @@ def _train(
     optimiser = torch.optim.AdamW(
         groups, lr=step, weight_decay=settings["weight_decay"], fused=True
     )
+    warm_up = torch.optim.lr_scheduler.LinearLR(optimiser, 1 / WARM_UP, total_iters=WARM_UP)
     best, best_state = np.inf, model.state_dict()
     for epoch in range(settings["max_epochs"]):
         model.train()
@@ -162,6 +193,7 @@ def _train(
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+            warm_up.step()
             losses.append(loss.detach())
         model.eval()
         current = validation_loss(model, data, validation)

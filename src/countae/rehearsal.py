@@ -21,7 +21,17 @@ from countae.prepare import mark
 from countae.protocols.masked import Masked
 from countae.results import NULL, Results
 from countae.score import Scores, noise_cells, score_baseline, score_network
-from countae.story import GAUSSIAN, PLAIN, RIVALS, questions, refuted, settled
+from countae.story import (
+    DROPOUT,
+    GAUSSIAN,
+    PLAIN,
+    RIVALS,
+    absence_claimed,
+    questions,
+    refuted,
+    settled,
+    would_be_seen,
+)
 from countae.verdict import decide
 
 FEWEST_CELLS = 3  # training cells in which a simulated gene must be seen
@@ -250,6 +260,8 @@ def draw_simpler(
 ) -> dict[str, list[dict[str, Any]]]:
     """Statistics of data drawn from the families that the verdict's steps must exceed.
 
+    Where extra zeros are ruled out, data that have them are drawn too, to see if they are found.
+
     Each has one seed of its own: chance between fits is then in the spread of the replicates,
     which are compared with the average over seeds of the user's own data. Replicates are drawn
     until no further one could change the answer, at most ``verdict.bootstrap``.
@@ -269,19 +281,29 @@ def draw_simpler(
     dict by family of list of dict, as :func:`countae.story.tell` takes it
     """
     drawn: dict[str, list[dict[str, Any]]] = {}
-    found_of = questions(found)
-    for family, asked in found_of.items():
-        if family == GAUSSIAN and refuted(found_of[PLAIN], drawn[PLAIN]):
-            continue  # the step has failed already
-        replicates = drawn[family] = []
+    level, found_of = settings["verdict"]["level"], questions(found)
+
+    def enough(family: str) -> bool:
+        if family == DROPOUT:
+            return would_be_seen(drawn, level)["met"] is not None
+        return settled(found_of[family], drawn[family], level)
+
+    def draw(family: str) -> None:
+        drawn[family] = []
         for k in range(settings["verdict"]["bootstrap"]):
             made = rehearse(
                 matrix, plan, family, replicate=k, likelihoods=RIVALS[family], seeds=[k],
                 settings=settings, device=device, bootstrap=False,
             )  # fmt: skip
-            replicates.append(made["observed"])
-            if settled(asked, replicates, settings["verdict"]["level"]):
+            drawn[family].append(made["observed"])
+            if enough(family):
                 break
+
+    for family in found_of:
+        if family != GAUSSIAN or not refuted(found_of[PLAIN], drawn[PLAIN]):
+            draw(family)
+    if absence_claimed(found, drawn, level):
+        draw(DROPOUT)
     return drawn
 
 

@@ -15,6 +15,7 @@ from countae.errors import ScoreError
 from countae.files import written_aside
 from countae.metrics._clusterings import clusterings
 from countae.noise import fit_noise, noise_families
+from countae.noise_heads import thinned
 from countae.predict import Prediction, latent_of, predict_hidden
 from countae.score_block import Block
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from countae.model import CountAutoencoder
 
 GENE_BLOCK = 256
-MOST_NOISE_CELLS = 4000  # more would not move a gene's noise by a fraction of its error
 CELL_METRICS = ("log_score", "ranked_probability_score", "brier_zero")
 FOR_THE_VERDICT = ("log_score", "brier_zero", "dispersion_standard_error", "zero_inflation_test")
 KEPT_ENTRIES = "log_score"  # per entry, for the paired comparison of genes
@@ -109,8 +109,7 @@ def test_cells(matrix: CountMatrix) -> np.ndarray:
 
 def noise_cells(matrix: CountMatrix) -> np.ndarray:
     """Train and validation cells, thinned evenly when there are more than are needed."""
-    cells = np.flatnonzero(matrix.part != "test")
-    return cells[:: -(-len(cells) // MOST_NOISE_CELLS)]
+    return thinned(np.flatnonzero(matrix.part != "test"))
 
 
 def _noise_columns(
@@ -182,20 +181,21 @@ def _scored(
     for noise, column in columns.items():
         own = of_cells if noise == "native" else {}
         asked = [metric for metric in chosen if metric.noise in ("", noise)]
-        found, pooled = _by_gene_block(common, column, asked, own)
+        keep = noise == next(iter(columns))
+        found = _by_gene_block(common, column, asked, own, keep_entries=keep)
+        if found.entries is not None:
+            entries[noise] = found.entries
         for metric in asked:
-            if metric.level == "dataset" and metric.name in pooled:
-                rows.append(_dataset_rows(common.protocol, noise, metric, pooled[metric.name]))
-            if metric.name not in found:
+            if metric.level == "dataset" and metric.name in found.pooled:
+                value = found.pooled[metric.name]
+                rows.append(_dataset_rows(common.protocol, noise, metric, value))
+            if metric.name not in found.per_gene:
                 continue
-            value = np.concatenate(found[metric.name], axis=-1)
             if metric.name in CELL_METRICS:
-                per_cell = value.mean(axis=1)
+                per_cell = found.per_cell[metric.name]
                 cells.append(_cell_rows(common.protocol, noise, metric, common.cell_id, per_cell))
-            if metric.name == KEPT_ENTRIES and noise == next(iter(columns)):
-                entries[noise] = value
-            per_gene = value.mean(axis=0) if metric.level == "entry" else value
-            summary = pooled.get(metric.name, _summary(metric, per_gene))
+            per_gene = found.per_gene[metric.name]
+            summary = found.pooled.get(metric.name, _summary(metric, per_gene))
             rows.append(
                 _gene_rows(common.protocol, noise, metric, matrix.gene_id, per_gene, summary)
             )
@@ -211,8 +211,8 @@ class _Common:
         self.cell_id = matrix.cell_id[test]
         self._target = matrix.target(test).tocsc()
         self._null_mean = baselines.get("gene_mean")().mean(matrix, test)
-        n_genes = matrix.counts.shape[1]
-        self.genes = [slice(s, s + GENE_BLOCK) for s in range(0, n_genes, GENE_BLOCK)]
+        self.n_genes = matrix.counts.shape[1]
+        self.genes = [slice(s, s + GENE_BLOCK) for s in range(0, self.n_genes, GENE_BLOCK)]
 
     def block(
         self, prediction: Prediction, genes: slice, of_cells: dict[str, np.ndarray]
@@ -239,32 +239,58 @@ class _Common:
         )
 
 
+@dataclass
+class _Column:
+    """What is known of one column: metrics per gene and per cell, pooled, and kept entries."""
+
+    per_gene: dict[str, np.ndarray]
+    per_cell: dict[str, np.ndarray]
+    pooled: dict[str, Any]
+    entries: np.ndarray | None
+
+
 def _by_gene_block(
     common: _Common,
     column: Column,
     chosen: list[metrics.Metric],
     of_cells: dict[str, np.ndarray],
-) -> tuple[dict[str, list[np.ndarray]], dict[str, Any]]:
-    """Values of gene and entry metrics, block by block, and those of pooled entries."""
-    found: dict[str, list[np.ndarray]] = {}
+    *,
+    keep_entries: bool,
+) -> _Column:
+    """All metrics of a column, block by block; entries are averaged at once unless they are kept.
+
+    Inputs of metrics of pooled entries are kept in single precision.
+    """
+    per_gene: dict[str, list[np.ndarray]] = {}
+    per_cell: dict[str, np.ndarray] = {}
+    entries: list[np.ndarray] = []
     kept: dict[str, list[np.ndarray]] = {}
     for genes in common.genes:
         block = common.block(column(genes), genes, of_cells)
         possible = [metric for metric in chosen if block.has(metric)]
         for metric in possible:
-            if metric.level != "dataset":
-                value = block.of(metric)
-                if metric.level == "entry":
-                    value = value.astype(np.float32 if metric.name != "log_score" else np.float64)
-                found.setdefault(metric.name, []).append(value)
+            if metric.level == "dataset":
+                continue
+            value = block.of(metric)
+            if metric.name in CELL_METRICS:
+                per_cell[metric.name] = per_cell.get(metric.name, 0.0) + value.sum(axis=1)
+            if keep_entries and metric.name == KEPT_ENTRIES:
+                entries.append(value.astype(np.float32))
+            of_gene = value.mean(axis=0) if metric.level == "entry" else value
+            per_gene.setdefault(metric.name, []).append(of_gene)
         # what a block has does not depend on its genes, so the last one speaks for all
         of_all = [metric for metric in possible if metric.level == "dataset" or metric.pooled]
         for name in {name for metric in of_all for name in metric.needs} - of_cells.keys():
             value = getattr(block, name)
             value = value if value.dtype == bool else value.astype(np.float32)
             kept.setdefault(name, []).append(value)
-    joined = {name: np.concatenate(values, axis=1) for name, values in kept.items()} | of_cells
-    return found, {metric.name: _of_all(metric, joined) for metric in of_all}
+    joined = {name: np.concatenate(kept.pop(name), axis=1) for name in [*kept]} | of_cells
+    return _Column(
+        {name: np.concatenate(values) for name, values in per_gene.items()},
+        {name: total / common.n_genes for name, total in per_cell.items()},
+        {metric.name: _of_all(metric, joined) for metric in of_all},
+        np.concatenate(entries, axis=1) if entries else None,
+    )
 
 
 def _of_all(metric: metrics.Metric, inputs: dict[str, np.ndarray]) -> Any:

@@ -20,6 +20,7 @@ from countae.wording import confidence, overdispersion_reason, story_reason, zer
 POISSON, PLAIN, INFLATED = "poisson", "nb", "zinb"  # count families, each nested in the next
 UNSETTLED = "unsettled"  # no family can be named
 NORMAL, GAUSSIAN = "mse_counts", "gaussian"  # the noise, and the simulator of such counts
+DROPOUT = "zinb_logistic"  # the simulator that shows whether extra zeros would be seen
 TEST = "zero_inflation_test"
 FEWEST_REPLICATES = 3
 CLEAR = 5e-3  # p-value at which no further replicates are drawn; the test then has a size of 5 %
@@ -32,7 +33,10 @@ ASKED = {
         "significant_share": PLAIN, "network_gap": PLAIN, "normal_gap": GAUSSIAN,
     },
 }  # fmt: skip
-RIVALS = {POISSON: [POISSON, PLAIN], PLAIN: [PLAIN, INFLATED], GAUSSIAN: [PLAIN, INFLATED]}
+RIVALS = {
+    POISSON: [POISSON, PLAIN], PLAIN: [PLAIN, INFLATED], GAUSSIAN: [PLAIN, INFLATED],
+    DROPOUT: [PLAIN, INFLATED],
+}  # fmt: skip
 Cells = dict[str, dict[tuple, np.ndarray]]
 Drawn = dict[str, list[dict[str, Any]]]
 
@@ -60,7 +64,8 @@ def tell(
         The configuration's section ``verdict``.
     donors : ndarray, (cell,), optional
     drawn : dict of list of dict, optional
-        Statistics of data drawn from the fitted ``poisson``, ``nb`` and ``gaussian``.
+        Statistics of data drawn from the fitted ``poisson``, ``nb`` and ``gaussian``, and with
+        the extra zeros of ``zinb_logistic``.
     blocked : list of str, optional
         Why the networks cannot be compared; nothing is then asserted.
 
@@ -70,8 +75,9 @@ def tell(
     """
     rule = {"level": settings["level"], "donors": donors, "delta": mean["delta"]}
     columns, drawn = cells[mean["best"]], drawn or {}
-    observed = statistics(results, cells, mean, settings)
+    observed = statistics(results, cells, mean, settings, donors=donors)
     normal = _better(columns, NORMAL, [POISSON, PLAIN, INFLATED], rule)
+    power = would_be_seen(drawn, settings["level"])
     steps: dict[str, dict[str, Any]] = {}
     for name, richer, simpler, word in (
         ("overdispersion", PLAIN, POISSON, overdispersion_reason),
@@ -91,16 +97,23 @@ def tell(
         wins = overall["winner"] == richer
         steps[name] = {
             "asserted": asserted,
-            "reason": word(asserted, conditions, wins),
+            "reason": word(asserted, conditions, wins, power),
             "conditions": conditions,
         }
-    steps["zero_inflation"]["observed"] = observed
+    steps["zero_inflation"] |= {"observed": observed, "power": power}
     normal = normal or _as_normal(columns, steps["zero_inflation"]["conditions"], rule)
-    return {"story": _story(columns, steps, normal, results.likelihoods), **steps}
+    counts_lead = any(_better(columns, name, [NORMAL], rule) for name in (PLAIN, INFLATED))
+    maybe_normal = not (normal or counts_lead)
+    return {"story": _story(columns, steps, normal, maybe_normal, results.likelihoods), **steps}
 
 
 def statistics(
-    results: Results, cells: Cells, mean: dict[str, Any], settings: dict[str, Any]
+    results: Results,
+    cells: Cells,
+    mean: dict[str, Any],
+    settings: dict[str, Any],
+    *,
+    donors: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """What data drawn from a simpler family are asked about.
 
@@ -108,6 +121,7 @@ def statistics(
     -------
     dict
         ``same_means_gap``: lead of NB over Poisson noise around the best means, nats/entry;
+        ``zero_p``: that ZINB noise leads NB noise there by no more than what does not matter;
         ``normal_gap``: lead of ZINB over normal noise there. Where NB and ZINB networks are
         compared also ``network_gap``: lead of the ZINB network;
         ``significant_share`` of testable genes with extra zeros around the NB network's means,
@@ -115,10 +129,12 @@ def statistics(
     """
     columns = cells[mean["best"]]
     score = {noise: columns[noise, "log_score"].mean() for noise in (POISSON, PLAIN, INFLATED)}
-    found: dict[str, Any] = {"same_means_gap": float(score[POISSON] - score[PLAIN])}
-    if (NORMAL, "log_score") in columns:
-        normal = columns[NORMAL, "log_score"].mean()
-        found["normal_gap"] = float(normal - score[INFLATED])
+    rule = {"level": settings["level"], "donors": donors, "delta": mean["delta"]}
+    found: dict[str, Any] = {
+        "same_means_gap": float(score[POISSON] - score[PLAIN]),
+        "zero_p": _same_means(columns, INFLATED, PLAIN, rule)["p"],
+    }
+    found["normal_gap"] = float(columns[NORMAL, "log_score"].mean() - score[INFLATED])
     if not {INFLATED, PLAIN} <= set(cells):
         return found
     score = {name: cells[name]["native", "log_score"].mean() for name in (INFLATED, PLAIN)}
@@ -183,6 +199,58 @@ def refuted(asked: dict[str, float], drawn: list[dict[str, Any]]) -> bool:
     return any(record[name] >= value for name, value in asked.items() for record in drawn)
 
 
+def absence_claimed(found: dict[str, Any], drawn: Drawn, level: float) -> bool:
+    """Whether the story is NB and more zeros are ruled out, so that power must be shown.
+
+    Parameters
+    ----------
+    found : dict
+        What :func:`tell` returned without bootstrap.
+    drawn : dict of list of dict
+        Statistics of data drawn from the families that :func:`questions` names.
+    level : float
+    """
+    asked = questions(found)
+    if POISSON not in asked or not _passed(asked[POISSON], drawn[POISSON], level):
+        return False
+    conditions = found["zero_inflation"]["conditions"]
+    if not conditions["no_normal_noise"]["met"]:
+        return False
+    if not conditions["same_means"]["met"]:
+        return not _cannot_tell(conditions)
+    return PLAIN in asked and not _passed(asked[PLAIN], drawn[PLAIN], level)
+
+
+def _passed(asked: dict[str, float], drawn: list[dict[str, Any]], level: float) -> bool:
+    """Whether all statistics exceed those of the replicates."""
+    found = (exceeds(n, value, [r[n] for r in drawn], level) for n, value in asked.items())
+    return all(one["met"] is True for one in found)
+
+
+def would_be_seen(drawn: Drawn, level: float) -> dict[str, Any]:
+    """Whether extra zeros that are there would be found around networks' means.
+
+    In each data set with extra zeros ZINB noise must lead, and where data without them were drawn
+    its statistics must exceed theirs. One that is seen with a p-value below ``CLEAR`` is enough,
+    otherwise ``FEWEST_REPLICATES`` of them, and one that is not seen denies it.
+
+    Returns
+    -------
+    dict
+        ``met`` (None when it was not run), ``seen``, ``replicates``.
+    """
+    made, without = drawn.get(DROPOUT, []), drawn.get(PLAIN, [])
+    names = [name for name in ASKED["zero_inflation"] if name in next(iter(without), {})]
+    seen = [
+        record["zero_p"] <= level / 2
+        and all(record[name] > max(r[name] for r in without) for name in names)
+        for record in made
+    ]
+    enough = len(made) >= FEWEST_REPLICATES or any(record["zero_p"] <= CLEAR for record in made)
+    met = None if all(seen) and not enough else all(seen)
+    return {"met": met, "seen": sum(seen), "replicates": len(made)}
+
+
 def exceeds(name: str, observed: float | None, drawn: list[float], level: float) -> dict[str, Any]:
     """Whether a statistic is larger than on data drawn from the simpler family.
 
@@ -219,6 +287,7 @@ def _same_means(
     gap = paired(columns[richer, "log_score"], columns[simpler, "log_score"], **rule)
     return {
         "met": bool(gap.p_better <= rule["level"] / 2),
+        "p": float(gap.p_better),
         "difference": float(gap.value),
         "interval": gap.interval,
         "confidence": confidence(rule["level"]),
@@ -230,8 +299,6 @@ def _better(
     columns: dict[tuple, np.ndarray], name: str, others: list[str], rule: dict[str, Any]
 ) -> bool:
     """Whether a noise is better than all others around the same means."""
-    if (name, "log_score") not in columns:
-        return False
     return all(_same_means(columns, name, other, rule)["met"] for other in others)
 
 
@@ -239,6 +306,7 @@ def _story(
     columns: dict[tuple, np.ndarray],
     steps: dict[str, dict[str, Any]],
     normal: bool,
+    maybe_normal: bool,
     likelihoods: list[str],
 ) -> dict[str, Any]:
     """The simplest family that nothing speaks against, and what of it these data leave open."""
@@ -247,8 +315,12 @@ def _story(
     family = UNSETTLED if "overdispersion" in doubts else POISSON
     if steps["overdispersion"]["asserted"]:
         family = PLAIN
+        if not doubts and not steps["zero_inflation"]["power"]["met"]:
+            doubts = ["zero_inflation"]
     if normal or steps["zero_inflation"]["asserted"]:
         family, doubts = (NORMAL if normal else INFLATED), []
+    if maybe_normal:
+        doubts = [*doubts, "normal_noise"]
     if not valid["met"]:
         family = UNSETTLED
     scores = {

@@ -129,7 +129,7 @@ STORIES = {
 }
 FAMILIES = {
     "poisson": "Poisson counts: nothing beyond sampling noise is shown around the best means",
-    "nb": "Negative binomial counts: more spread than sampling, and no more zeros than it makes",
+    "nb": "Negative binomial counts: more spread than sampling makes",
     "zinb": "Zero-inflated counts: more zeros than a negative binomial makes",
     "mse_counts": "Normal noise of one spread per gene: what a squared error on counts assumes",
     "unsettled": "No family can be named",
@@ -137,6 +137,7 @@ FAMILIES = {
 DOUBTS = {
     "overdispersion": "whether there is more than sampling noise",
     "zero_inflation": "whether there are extra zeros",
+    "normal_noise": "whether normal noise of one spread per gene would do as well",
 }
 
 
@@ -145,6 +146,8 @@ def story_reason(family: str, doubts: list[str], invalid: str, *, compared: bool
     said = FAMILIES[family]
     if invalid:
         return f"{said}: {invalid}."
+    if family == "nb" and not doubts:
+        said += ", and no more zeros than they have"
     if doubts:
         said += f". Not settled by these data: {listed([DOUBTS[name] for name in doubts])}"
     if not compared and family != "unsettled":
@@ -171,7 +174,7 @@ def _against_bootstrap(condition: dict[str, Any], what: str) -> str:
 
 
 def overdispersion_reason(
-    asserted: bool, conditions: dict[str, dict[str, Any]], wins: bool
+    asserted: bool, conditions: dict[str, dict[str, Any]], wins: bool, power: dict[str, Any]
 ) -> str:
     """Why more than sampling noise is asserted or not."""
     first, boot = conditions["same_means"], conditions["same_means_gap_exceeds_bootstrap"]
@@ -195,7 +198,7 @@ def overdispersion_reason(
 
 
 def zero_inflation_reason(
-    asserted: bool, conditions: dict[str, dict[str, Any]], wins: bool
+    asserted: bool, conditions: dict[str, dict[str, Any]], wins: bool, power: dict[str, Any]
 ) -> str:
     """Why zero inflation is asserted or not; absence is claimed only where it is shown."""
     first = conditions["same_means"]
@@ -234,10 +237,21 @@ def zero_inflation_reason(
             if not_run
             else f"data without extra zeros do the same ({'; '.join(failed)})"
         )
-        return f"Not asserted: {numbers}, but {why}."
+        return f"Not asserted: {numbers}, but {why}{'' if not_run else _power(power)}."
     if first["interval"][1] > first["delta"]:
         return f"Not shown: {numbers}; these cells and seeds cannot tell."
-    said = f"No excess of zeros over the negative binomial: {numbers}"
+    claim = "No excess of zeros over the negative binomial" if power["met"] else "Not shown"
+    said = f"{claim}: {numbers}{_power(power)}"
     if wins:
         said += ". The ZINB-trained network predicts better, but not because of excess zeros"
     return f"{said}."
+
+
+def _power(power: dict[str, Any]) -> str:
+    """Whether extra zeros would be seen if they were there."""
+    if power["met"] is None:
+        return "; whether extra zeros would be seen here was not tested"
+    seen = f"{power['seen']} of {power['replicates']} data sets drawn with them"
+    if power["met"]:
+        return f"; extra zeros would be seen, as they were in {seen}"
+    return f"; but extra zeros would not be seen here (they were in {seen})"

@@ -21,13 +21,23 @@ ALLOWED = {
     "likelihoods": {"kernels"},
     "protocols": set(),
     "model": {"likelihoods", "protocols"},
-    "fit": {"model", "likelihoods", "protocols"},
+    "noise_heads": {"likelihoods", "kernels"},
+    "fit": {"model", "likelihoods", "protocols", "noise_heads"},
     "predict": {"fit", "model", "likelihoods", "protocols"},
-    "noise": {"predict", "likelihoods", "kernels"},
+    "noise": {"predict", "likelihoods", "noise_heads"},
     "baselines": {"predict", "likelihoods", "protocols"},
     "metrics": {"kernels"},
     "score_block": {"predict", "metrics", "kernels"},
-    "score": {"predict", "noise", "baselines", "metrics", "model", "protocols", "score_block"},
+    "score": {
+        "predict",
+        "noise",
+        "noise_heads",
+        "baselines",
+        "metrics",
+        "model",
+        "protocols",
+        "score_block",
+    },
     "hold_out": {"predict", "noise", "model", "protocols"},
     "protocol_verdict": {"wording"},
     "simulate": set(),
@@ -69,8 +79,8 @@ ALLOWED = {
     "tuning": set(),
 }
 TORCH_ROOMS = {
-    "likelihoods", "kernels", "protocols", "model", "fit", "predict", "noise", "baselines",
-    "options",
+    "likelihoods", "kernels", "protocols", "model", "fit", "predict", "noise", "noise_heads",
+    "baselines", "options",
 }  # fmt: skip
 
 

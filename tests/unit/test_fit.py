@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import SETTINGS, prepared
+from scipy.sparse import csr_matrix
 
 from countae import likelihoods
 from countae.counts import CountMatrix
 from countae.errors import ConfigError, CountMatrixError, FitDivergedError
 from countae.files import read_json
-from countae.fit import choose_device, fit, load, save
+from countae.fit import WARM_UP, best_constants, choose_device, fit, load, save
+from countae.likelihoods._moments import gene_moments
+from countae.noise import fit_noise
 from countae.predict import predict_hidden, reconstruct
 
 NETWORK = {"hidden": [16], "latent": 4, "dropout": 0.1}
@@ -60,6 +63,54 @@ def test_training_leaves_the_global_random_state_alone(small_nb):
     torch.manual_seed(3)
     fitted(small_nb)
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("likelihood", ["nb", "zinb"])
+def test_training_starts_where_the_control_stands(likelihood):
+    """Reads whose largest counts mislead moments: the start is the noise of ``gene_mean|nb``.
+
+    Oracle: the recipe of the noise columns around the gene's mean; and on average the counts are
+    more probable than under θ and π from moments.
+    """
+    rng = np.random.default_rng(4)
+    size, rate = rng.lognormal(0, 0.4, 60), rng.lognormal(5, 1, 50)
+    counts = rng.poisson(rng.lognormal(0, 1.5, (60, 50)) * size[:, None] * rate)
+    counts *= rng.random((60, 50)) < 0.6
+    family = likelihoods.get(likelihood)()
+    found = best_constants(family, counts=csr_matrix(counts), size_factor=size)
+    moments = gene_moments(counts=csr_matrix(counts), size_factor=size)
+    mean = size[:, None] * moments.mean.numpy()
+    noise = fit_noise(likelihood, counts=1.0 * counts, mean=mean, size_factor=size)
+    theta = noise.raw["log_inverse_dispersion"].exp()
+    np.testing.assert_allclose(found.inverse_dispersion, theta, rtol=1e-6)
+
+    def score(moments):
+        raw = family.start(moments)
+        return -family.log_pmf(
+            torch.as_tensor(counts), **family.constrain(raw, torch.as_tensor(size)[:, None])
+        ).mean()
+
+    assert score(found) < score(moments) - 0.02
+
+
+def test_a_loss_without_noise_heads_starts_at_its_moments(small_nb):
+    train = small_nb.part == "train"
+    given = {"counts": small_nb.counts[train], "size_factor": small_nb.size_factor[train]}
+    found = best_constants(likelihoods.get("poisson")(), **given)
+    np.testing.assert_array_equal(found.mean, gene_moments(**given).mean)
+    np.testing.assert_array_equal(
+        found.inverse_dispersion, gene_moments(**given).inverse_dispersion
+    )
+
+
+def test_the_first_step_is_a_small_one(small_nb):
+    """Adam moves a weight by the step size at first: a fiftieth of the one that is asked for."""
+    n = int((small_nb.part == "train").sum())
+    step = {"max_epochs": 1, "batch_size": n, "learning_rate": 0.01}
+    model = fitted(small_nb, "poisson", **step)[0]
+    start = fitted(small_nb, "poisson", **step | {"learning_rate": 1e-12})[0]
+    moved = (model.decoder[0][0].weight - start.decoder[0][0].weight).abs().max().item()
+    assert moved == pytest.approx(0.01 / WARM_UP, rel=1e-3)
 
 
 def changed(matrix: CountMatrix, where: np.ndarray) -> CountMatrix:

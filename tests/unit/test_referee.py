@@ -19,7 +19,7 @@ from countae.rehearsal import (
     stream_of,
 )
 from countae.simulate import names
-from countae.story import ASKED
+from countae.story import ASKED, would_be_seen
 
 QUICK = {
     "network": {"hidden": [16], "latent": 4, "dropout": 0.1},
@@ -155,3 +155,26 @@ def test_only_questioned_families_are_drawn(fitted):
     drawn = draw_simpler(matrix, plan, asked, settings=QUICK, device="cpu")
     assert list(drawn) == ["poisson"]
     assert len(drawn["poisson"]) == 1
+
+
+def test_where_no_extra_zeros_are_told_data_with_them_are_drawn(fitted):
+    """The lead over Poisson noise is beyond any replicate's, that of ZINB noise is none."""
+    matrix, plan = fitted
+    lead = {"met": None, "observed": 1e3}
+    absent = {"met": False, "interval": (-0.001, 0.001), "delta": 0.002}
+    not_asked = {f"{name}_exceeds_bootstrap": {"met": None} for name in ASKED["zero_inflation"]}
+    found = {
+        "overdispersion": {
+            "conditions": {
+                "same_means": {"met": True}, "same_means_gap_exceeds_bootstrap": lead,
+                "valid": {"met": True},
+            }
+        },
+        "zero_inflation": {
+            "conditions": {"same_means": absent, "no_normal_noise": {"met": True}} | not_asked
+        },
+    }  # fmt: skip
+    drawn = draw_simpler(matrix, plan, found, settings=QUICK, device="cpu")
+    assert list(drawn) == ["poisson", "zinb_logistic"]
+    assert would_be_seen(drawn, 0.05)["met"] is not None
+    assert {"zero_p", "network_gap"} <= set(drawn["zinb_logistic"][0])

@@ -7,12 +7,20 @@ import pytest
 from made_up import CELLS, GENES, World
 from scipy import stats
 
-from countae.story import exceeds, questions, settled, significant
+from countae.story import (
+    absence_claimed,
+    exceeds,
+    questions,
+    settled,
+    significant,
+    would_be_seen,
+)
 
 LOSSES = ["poisson", "zinb", "nb"]
 NULL_NB = {"same_means_gap": 0.2, "network_gap": -0.003, "significant_share": 0.0}
 NULL_POISSON = {"same_means_gap": 0.01}
 NULL_NORMAL = {"normal_gap": 0.01}
+SEEN = {"zero_p": 1e-4, "network_gap": 0.03, "significant_share": 0.4}
 
 
 def around(rng, centre):
@@ -30,6 +38,7 @@ def drawn():
         "poisson": around(rng, NULL_POISSON),
         "nb": around(rng, NULL_NB),
         "gaussian": around(rng, NULL_NORMAL),
+        "zinb_logistic": [SEEN],
     }
 
 
@@ -91,6 +100,63 @@ def test_one_failing_bootstrap_condition_is_enough(world, drawn, statistic):
     assert not found["zero_inflation"]["asserted"]
     assert found["story"]["family"] == "nb"
     assert "data without extra zeros do the same" in found["zero_inflation"]["reason"]
+    assert found["story"]["doubts"] == ["zero_inflation"]  # nor would those with them be seen
+    for record in drawn["nb"]:
+        record[statistic] = 0.9 * SEEN[statistic]
+    world.p_values = np.full(GENES, 0.7)
+    told = world.add("zinb", 0.01, columns={"zinb": -0.05}).decide(LOSSES, drawn=drawn)[0]
+    assert told["story"] == told["story"] | {"family": "nb", "doubts": []}
+
+
+def test_absence_of_extra_zeros_is_claimed_only_where_they_would_be_seen(world, drawn):
+    world.add("nb", 0.0).add("zinb", 0.0)
+    for replicates, claim, said in (
+        ([SEEN], "No excess of zeros", "would be seen, as they were in 1 of 1"),
+        ([SEEN | {"zero_p": 0.4}], "Not shown", "would not be seen here (they were in 0 of 1"),
+        ([SEEN | {"zero_p": 0.01}] * 2, "Not shown", "was not tested"),
+        ([SEEN | {"zero_p": 0.01}] * 3, "No excess of zeros", "in 3 of 3"),
+        ([SEEN | {"zero_p": 0.01}] * 2 + [SEEN | {"network_gap": -1}], "Not shown", "in 2 of 3"),
+        ([], "Not shown", "was not tested"),
+    ):
+        drawn["zinb_logistic"] = replicates
+        found = world.decide(LOSSES, drawn=drawn)[0]
+        inflation = found["zero_inflation"]
+        assert inflation["reason"].startswith(claim)
+        assert said in inflation["reason"]
+        assert found["story"]["family"] == "nb"
+        assert (found["story"]["doubts"] == []) == (claim == "No excess of zeros")
+        assert ("no more zeros" in found["story"]["reason"]) == (claim == "No excess of zeros")
+
+
+def test_extra_zeros_are_put_in_only_where_their_absence_is_claimed(tmp_path, world, drawn):
+    found = world.add("nb", 0.0).add("zinb", 0.0).decide(LOSSES)[0]
+    assert absence_claimed(found, drawn, 0.05)
+    as_poisson = drawn | {"poisson": [{"same_means_gap": 0.2 + 0.01 * k} for k in range(-4, 5)]}
+    assert not absence_claimed(found, as_poisson, 0.05)
+    found = zero_inflated(world).decide(LOSSES)[0]
+    assert not absence_claimed(found, drawn, 0.05)  # they are asserted
+    without = drawn | {"nb": [record | {"network_gap": 0.9} for record in drawn["nb"]]}
+    assert absence_claimed(found, without, 0.05)
+    levels = {"zinb": -0.05, "mse_counts": -0.2}
+    world.add("nb", 0.0, columns=levels).add("zinb", -0.04, columns=levels)
+    assert not absence_claimed(world.decide(LOSSES)[0], without, 0.05)  # they are normal
+    wide = World(tmp_path / "wide", cell_noise=0.0).add("gene_mean", 0.3).add("poisson", 0.2)
+    noise = 0.1 * np.random.default_rng(3).standard_normal((CELLS, 1))
+    wide.add("nb", 0.0, columns={"zinb": -0.003 + noise}).add("zinb", 0.01)
+    assert not absence_claimed(wide.decide(LOSSES)[0], drawn, 0.05)  # nobody can tell
+
+
+def test_one_data_set_in_which_extra_zeros_are_not_seen_denies_the_power():
+    assert would_be_seen({}, 0.05) == {"met": None, "seen": 0, "replicates": 0}
+    unclear = SEEN | {"zero_p": 0.02}
+    assert would_be_seen({"zinb_logistic": [unclear]}, 0.05)["met"] is None
+    assert would_be_seen({"zinb_logistic": [unclear] * 3}, 0.05)["met"] is True
+    assert would_be_seen({"zinb_logistic": [SEEN]}, 0.05)["met"] is True
+    assert would_be_seen({"zinb_logistic": [SEEN, unclear | {"zero_p": 0.03}]}, 0.05) == {
+        "met": False, "seen": 1, "replicates": 2,
+    }  # fmt: skip
+    without = [{"significant_share": 0.1, "network_gap": 0.04, "same_means_gap": 0.2}]
+    assert would_be_seen({"zinb_logistic": [SEEN], "nb": without}, 0.05)["met"] is False
 
 
 def test_nothing_is_asserted_before_the_bootstrap_was_run(world):
@@ -163,6 +229,13 @@ def test_normals_that_fit_worse_than_an_nb_leave_extra_zeros_open(world, drawn):
     assert not found["zero_inflation"]["asserted"]
 
 
+def test_normal_noise_that_is_not_shown_to_be_worse_stays_open(world, drawn):
+    world.add("nb", 0.0, columns={"mse_counts": 0.001}).add("zinb", 0.01)
+    found = world.decide(LOSSES, drawn=drawn)[0]
+    assert found["story"] == found["story"] | {"family": "nb", "doubts": ["normal_noise"]}
+    assert "normal noise of one spread per gene would do as well" in found["story"]["reason"]
+
+
 def test_networks_that_cannot_be_compared_tell_no_story(tmp_path, drawn):
     """Two seeds: everything else holds, and still nothing is asserted or drawn."""
     world = World(tmp_path, seeds=(0, 1)).add("gene_mean", 0.1).add("poisson", 0.2)
@@ -184,7 +257,7 @@ def test_a_failed_condition_counts_more_than_one_that_was_not_run(world, drawn):
     drawn["nb"] = [{"significant_share": 0.9, "network_gap": -0.003}]
     del drawn["gaussian"]
     found = zero_inflated(world).decide(LOSSES, drawn=drawn)[0]
-    assert found["story"]["doubts"] == []
+    assert "not run" not in found["zero_inflation"]["reason"]
     assert "data without extra zeros do the same" in found["zero_inflation"]["reason"]
 
 

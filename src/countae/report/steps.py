@@ -122,11 +122,19 @@ def steps(data: Dataset) -> list[Step]:
 
 def _step(name: str, found: dict[str, Any]) -> Step:
     yes, no = ASSERTED[name]
-    return Step(
-        TITLES[name],
-        yes if found["asserted"] else no,
-        found["reason"],
-        [_condition(name, key, one) for key, one in found["conditions"].items()],
+    conditions = [_condition(name, key, one) for key, one in found["conditions"].items()]
+    if found.get("power", {}).get("replicates"):
+        conditions.append(_power(found["power"]))
+    return Step(TITLES[name], yes if found["asserted"] else no, found["reason"], conditions)
+
+
+def _power(found: dict[str, Any]) -> Condition:
+    """Whether extra zeros would be seen, which only their absence needs."""
+    return Condition(
+        "Before their absence is claimed: extra zeros would be seen if they were there",
+        STATES[found["met"]],
+        f"seen in {found['seen']} of {found['replicates']} simulated data "
+        f"{'set' if found['replicates'] == 1 else 'sets'} with extra zeros",
     )
 
 

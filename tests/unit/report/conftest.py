@@ -172,7 +172,8 @@ class Results:
                                                   "observed": -0.01, "p": 1.0},
                 "normal_gap_exceeds_bootstrap": bootstrap(True, 0.4, 0.01),
                 "no_normal_noise": {"met": True},
-                "valid": {"met": True, "reason": ""}}, "observed": observed},
+                "valid": {"met": True, "reason": ""}}, "observed": observed,
+                "power": {"met": False, "seen": 1, "replicates": 2}},
             "protocol": "masked", "protocols": self.protocols, "errors_by": self.errors_by,
             "genes": {"nb": 10, "tie": 5, "undecided": N_GENES - 16, "not_testable": 1},
             "gene_pairs": [{"better": a, "worse": b, "genes": 7 if a == "nb" else 0}

@@ -60,7 +60,7 @@ def test_conditions_of_both_steps_have_states_and_numbers(data):
     )  # fmt: skip
     assert [c.state for c in first.conditions] == ["met", "met"]
     assert [c.state for c in second.conditions] == [
-        "not met", "not met", "not run", "met", "met", "met",
+        "not met", "not met", "not run", "met", "met", "met", "not met",
     ]  # fmt: skip
     assert "NB noise predicts held-out counts better than Poisson" in first.conditions[0].what
     assert "ZINB noise predicts held-out counts better than NB" in second.conditions[0].what
@@ -71,13 +71,24 @@ def test_conditions_of_both_steps_have_states_and_numbers(data):
         "observed: +0.0123 nats/entry; largest in 5 simulated Poisson data sets: +0.0040 "
         "nats/entry (mean +0.0020); p = 0.0012"
     )
-    share, gap, leads_normal, normal, valid = second.conditions[1:]
+    share, gap, leads_normal, normal, valid, power = second.conditions[1:]
+    assert power.detail == "seen in 1 of 2 simulated data sets with extra zeros"
     assert "simulated normal data sets: +0.0100 nats/entry" in leads_normal.detail
     assert valid.what == "The networks can be compared at all"
     assert "5 % of the testable genes; largest in 5 simulated NB" in share.detail
     assert "6 % of the testable genes (mean 3 %)" in share.detail
     assert gap.detail == "observed: −0.0100 nats/entry; no NB data were simulated"
     assert normal.detail == ""
+
+
+def test_power_is_shown_only_where_it_was_looked_at(results):
+    found = results.verdict()
+    found["zero_inflation"]["power"] = {"met": None, "seen": 0, "replicates": 0}
+    folder = results.write()
+    results._json("verdict.json", found)
+    assert (
+        steps.steps(load(folder))[1].conditions[-1].what == "The networks can be compared at all"
+    )
 
 
 def test_a_condition_that_lacks_a_network_says_which(results):
