@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DATA ?= $(COUNTAE_DATA)
 
-.PHONY: demo test test-all fmt lint docs dag lock help clean
+.PHONY: demo test test-all fmt lint new-likelihood docs dag lock help clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -41,6 +41,12 @@ fmt: $(BIN)/.installed  ## bring code and rules into form
 	ruff check --fix .
 	ruff format .
 	snakefmt Snakefile workflow
+
+new-likelihood: $(BIN)/.installed  ## start a loss and its test: make new-likelihood NAME=my_loss
+	@countae new-likelihood "$(NAME)" src/countae/likelihoods
+	@sed '1s/.*/"""The loss $(NAME) against an independent implementation."""/; /import _template/d; /setdefault/d; s/_template/$(NAME)/g' \
+	  tests/unit/likelihoods/test_template.py > tests/unit/likelihoods/test_$(NAME).py
+	@echo "tests/unit/likelihoods/test_$(NAME).py written; give it an oracle of its own"
 
 docs: $(BIN)/.installed  ## make config/README.md from the schemas
 	$(BIN)/python docs/config_table.py > config/README.md

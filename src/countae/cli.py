@@ -17,6 +17,7 @@ from countae.cli_verdict import bootstrap, explain, rank, referee, rehearse, ver
 from countae.config import Source
 from countae.errors import CountaeError
 from countae.options import Threads, escaped, loaded, log, names, numbers, settings
+from countae.registry import PLUGINS, use_plugins
 
 app = typer.Typer(
     name="countae",
@@ -60,8 +61,14 @@ def main_options(
             "--version", help="Print the version and stop.", callback=_print_version, is_eager=True
         ),
     ] = False,
+    plugins: Annotated[
+        str,
+        typer.Option(help=config.schema()["properties"]["plugins"]["description"], envvar=PLUGINS),
+    ] = "",
 ) -> None:
     """Options before the verb."""
+    if plugins:
+        use_plugins(plugins)
 
 
 @app.command("list")
@@ -84,6 +91,23 @@ def list_members(
         meaning = getattr(member, "title", None) or getattr(member, "meaning", None)
         table.add_row(name, meaning or (member.__doc__ or "").strip().splitlines()[0])
     Console(soft_wrap=True).print(table)
+
+
+@app.command("new-likelihood")
+def new_likelihood(
+    name: Annotated[str, typer.Argument(help="Name of the loss: lower case, digits, _.")],
+    folder: Annotated[
+        Path, typer.Argument(help="A folder `likelihoods`, in your folder of plugins.")
+    ] = Path("plugins/likelihoods"),
+) -> None:
+    """Write a loss to start from: a complete one, the geometric distribution, in one file.
+
+    Example: countae new-likelihood my_loss plugins/likelihoods
+    """
+    from countae.new_likelihood import write
+
+    path = write(name, folder)
+    log.print(f"{path} written; change its formulas, then name it in `likelihoods`")
 
 
 @app.command()
@@ -299,6 +323,8 @@ def run(
             chosen["verdict"] = {"control": losses[0]}
     if seeds:
         chosen["seeds"] = numbers(seeds)
+    if os.environ.get(PLUGINS):
+        chosen["plugins"] = os.environ[PLUGINS]
     page, sentence = launch(row, chosen, out, cores=cores)
     typer.echo(sentence)
     typer.echo(page)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from countae.errors import ConfigError
-from countae.registry import did_you_mean
+from countae.registry import did_you_mean, use_plugins
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def check_row(row: Source) -> None:
 
 
 def validated(config: dict[str, Any], *, where: str = "configuration") -> dict[str, Any]:
-    """A complete configuration: checked, with every default filled in.
+    """A complete configuration: checked, with every default filled in, its plugins in use.
 
     Parameters
     ----------
@@ -83,6 +83,8 @@ def validated(config: dict[str, Any], *, where: str = "configuration") -> dict[s
 
     _check(config, schema(), where)
     full = _filled(config, schema())
+    if full["plugins"]:
+        use_plugins(full["plugins"])
     for kind in (likelihoods, baselines, metrics, protocols):
         for name in full[kind.__name__.rsplit(".", 1)[-1]]:
             kind.check(name)

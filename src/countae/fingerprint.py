@@ -7,6 +7,8 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from countae.registry import plugin_files
+
 ROOT = Path(__file__).parent
 STARTS = {
     "prepare": ["prepare"],
@@ -29,7 +31,7 @@ def fingerprint(verb: str) -> str:
     """Hash of every file of countae that the step ``verb`` can import.
 
     Imports are followed in the text, so nothing is loaded. A package that is imported counts
-    whole, because registries import their members by name.
+    whole, because registries import their members by name, and so do its plugins.
     """
     found: set[Path] = set()
     waiting = [path for name in STARTS[verb] if (path := _path([name])) is not None]
@@ -43,6 +45,9 @@ def fingerprint(verb: str) -> str:
     digest = hashlib.sha256()
     for file in sorted(file for file in found if file.is_file()):
         digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
+    for package in sorted({file.parent.name for file in found}):
+        for file in plugin_files(package):
+            digest.update(f"{package}/{file.name}".encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:12]
 
 

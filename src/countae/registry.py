@@ -4,11 +4,44 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import pkgutil
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from countae.errors import ConfigError
+
+PLUGINS = "COUNTAE_PLUGINS"  # environment variable, so that every process of a run knows them
+
+
+def use_plugins(folder: str | Path) -> None:
+    """Look for further members below ``folder``: ``likelihoods/<name>.py``, ``metrics/…``.
+
+    Holds for this process and those that it starts.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such folder.
+    """
+    path = Path(folder).absolute()
+    if not path.is_dir():
+        raise ConfigError(
+            f"{path}: `plugins` must be a folder with likelihoods/, metrics/, baselines/ or "
+            "simulate/ in it, but there is none. Fix: name it relative to the folder in which "
+            "the command runs."
+        )
+    os.environ[PLUGINS] = str(path)
+
+
+def plugin_files(package: str) -> list[Path]:
+    """Files of a package's further members, sorted; none unless plugins are used."""
+    folder = os.environ.get(PLUGINS)
+    if not folder:
+        return []
+    files = Path(folder, package.rsplit(".", 1)[-1]).glob("*.py")
+    return sorted(path for path in files if not path.name.startswith("_"))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -47,8 +80,19 @@ class Registry:
 
     def names(self) -> list[str]:
         """Names of all members, sorted."""
-        path = importlib.import_module(self.package).__path__
-        return sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_"))
+        package = importlib.import_module(self.package)
+        own, *_ = package.__path__
+        known = {m.name for m in pkgutil.iter_modules([own]) if not m.name.startswith("_")}
+        for path in plugin_files(self.package):
+            if path.stem in known:
+                raise ConfigError(
+                    f"{path}: there is a {self.kind} called {path.stem!r} already. Fix: give the "
+                    "file, and the name in it, another name."
+                )
+            known.add(path.stem)
+            if str(path.parent) not in package.__path__:
+                package.__path__.append(str(path.parent))
+        return sorted(known)
 
     def check(self, name: str) -> str:
         """Return ``name``; raise ConfigError with a proposal when there is no such member."""
@@ -59,7 +103,28 @@ class Registry:
         return name
 
     def get(self, name: str) -> Any:
-        """Return the member called ``name``, importing its file."""
-        if name not in self._members:
-            importlib.import_module(f"{self.package}.{self.check(name)}")
-        return self._members[name]
+        """Return the member called ``name``, importing its file.
+
+        Raises
+        ------
+        ConfigError
+            When there is none, or when a plugin cannot be imported or registers nothing.
+        """
+        if name in self._members:
+            return self._members[name]
+        self.check(name)
+        plugin = next((p for p in plugin_files(self.package) if p.stem == name), None)
+        try:
+            importlib.import_module(f"{self.package}.{name}")
+            return self._members[name]
+        except Exception as error:
+            if plugin is None:
+                raise
+            found = (
+                f"registers no {self.kind} called {name!r}"
+                if isinstance(error, KeyError)
+                else f"cannot be imported: {type(error).__name__}: {error}"
+            )
+            raise ConfigError(
+                f"{plugin}: {found}. Fix: compare it with what `countae new-likelihood` writes."
+            ) from error

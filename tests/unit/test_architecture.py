@@ -21,6 +21,7 @@ ALLOWED = {
     "likelihoods": {"kernels"},
     "protocols": set(),
     "model": {"likelihoods", "protocols"},
+    "new_likelihood": {"likelihoods"},
     "noise_heads": {"likelihoods", "kernels"},
     "fit": {"model", "likelihoods", "protocols", "noise_heads"},
     "predict": {"fit", "model", "likelihoods", "protocols"},

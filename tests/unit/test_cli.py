@@ -14,8 +14,9 @@ import pytest
 from countae import config
 
 VERBS = [
-    "list", "check", "simulate", "prepare", "hide", "fit", "tune-trial", "tune", "score",
-    "bootstrap", "verdict", "rehearse", "referee", "rank", "export", "report", "explain", "run",
+    "list", "new-likelihood", "check", "simulate", "prepare", "hide", "fit", "tune-trial", "tune",
+    "score", "bootstrap", "verdict", "rehearse", "referee", "rank", "export", "report", "explain",
+    "run",
 ]  # fmt: skip
 
 
@@ -52,6 +53,28 @@ def test_help_lists_every_verb_and_each_has_help_with_an_example():
         assert f" {verb} " in page
         own = countae(verb, "-h").stdout
         assert "Example: countae" in own, verb
+
+
+def test_a_new_loss_is_written_once_and_listed(tmp_path):
+    done = countae("new-likelihood", "my_loss", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / "plugins/likelihoods/my_loss.py"
+    before = path.read_text()
+    assert '@register("my_loss")' in before
+    assert "class MyLoss(" in before
+    assert "A new loss (my_loss)" in countae("--plugins", "plugins", "list", "likelihoods",
+                                             cwd=tmp_path).stdout  # fmt: skip
+    for name, words in {
+        "my_loss": "is there already", "nb": "likelihood called 'nb' already",
+        "../x": "cannot name a loss", "Loss": "cannot name a loss",
+    }.items():  # fmt: skip
+        wrong = countae("new-likelihood", name, cwd=tmp_path)
+        assert wrong.returncode == 2
+        assert words in wrong.stderr
+    assert path.read_text() == before
+    nowhere = countae("--plugins", "nowhere", "list", "likelihoods", cwd=tmp_path)
+    assert nowhere.returncode == 2
+    assert "`plugins` must be a folder" in nowhere.stderr
 
 
 def test_options_show_the_defaults_of_the_schema():

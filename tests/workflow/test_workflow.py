@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 import anndata
+import pandas as pd
 import pytest
 import yaml
 
 from countae import fingerprint as fingerprints
+from countae.new_likelihood import write
 
 ROOT = Path(__file__).parents[2]
 TINY = {
@@ -270,6 +272,22 @@ def test_an_edit_of_the_source_changes_the_steps_that_use_it(tmp_path, monkeypat
         before = after
     monkeypatch.undo()
     fingerprints.fingerprint.cache_clear()
+
+
+def test_a_loss_in_a_folder_of_plugins_is_trained_and_scored(tmp_path):
+    """One file, one line of configuration; an edit of the file trains again."""
+    path = write("geometric", tmp_path / "plugins" / "likelihoods")
+    config = TINY | {"plugins": "plugins", "likelihoods": ["nb", "geometric"]}
+    wanted = "results/tiny/geometric/seed0/scores.parquet"
+    done = snakemake(configured(tmp_path, config), wanted, "--show-failed-logs")
+    assert done.returncode == 0, done.stderr[-4000:]
+    table = pd.read_parquet(tmp_path / wanted)
+    found = table.query("metric == 'log_score' and noise == 'native' and level == 'dataset'")
+    assert 0 < found["value"].item() < 3
+    again = snakemake(tmp_path, wanted, "--dry-run")
+    assert "Nothing to be done" in again.stdout + again.stderr
+    path.write_text(path.read_text() + "\n# edited\n")
+    assert planned(snakemake(tmp_path, wanted, "--dry-run"))["fit"] == 1
 
 
 @pytest.mark.slow

@@ -1,0 +1,38 @@
+"""A file to start a loss of one's own from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from countae import likelihoods
+from countae.errors import ConfigError
+from countae.files import written_aside
+
+TEMPLATE = Path(likelihoods.__file__).with_name("_template.py")
+
+
+def write(name: str, folder: Path) -> Path:
+    """Write ``<folder>/<name>.py``: a complete loss under that name.
+
+    Raises
+    ------
+    ConfigError
+        When the name cannot be one, or is taken, or the file is there.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ConfigError(
+            f"{name!r} cannot name a loss: it must be lower-case letters, digits and _, beginning "
+            "with a letter, like my_loss."
+        )
+    if name in likelihoods.names():
+        raise ConfigError(f"There is a likelihood called {name!r} already. Fix: choose another.")
+    path = folder / f"{name}.py"
+    if path.exists():
+        raise ConfigError(f"{path}: is there already and is left as it is. Fix: choose another.")
+    title = name.replace("_", " ").title().replace(" ", "")
+    text = TEMPLATE.read_text().replace("_template", name).replace("Template", title)
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_aside(path) as aside:
+        Path(aside).write_text(text)
+    return path
