@@ -56,6 +56,7 @@ class FitRecord:
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
+    warm_up_steps: int = WARM_UP
     tuning_trials: int = 0  # settings among which these were chosen; 0 when they were given
 
     def to_json(self, path: str | Path) -> None:

@@ -87,8 +87,10 @@ def _networks(data: Dataset) -> str:
     return (
         f"Each loss trained the same autoencoder: encoder widths {network['hidden']}, "
         f"mirrored in the decoder, a bottleneck of {network['latent']}, dropout "
-        f"{network['dropout']}. All had the same budget: AdamW with step size "
-        f"{training['learning_rate']} and weight decay {training['weight_decay']}, "
+        f"{network['dropout']}. All started at the gene's mean and, where a loss has noise of its "
+        "own, at the noise fitted around that mean. All had the same budget: AdamW with step size "
+        f"{training['learning_rate']}, reached over the first {record['warm_up_steps']} steps, "
+        f"and weight decay {training['weight_decay']}, "
         f"{training['batch_size']} cells per step, at most "
         f"{training['max_epochs']} epochs, stopped after {training['patience']} epochs "
         "without progress on the validation cells, the best epoch kept. Each step hid a random "
@@ -183,6 +185,11 @@ def _drawn(data: Dataset) -> str:
         number = max((found.get("replicates", 0) for found in conditions), default=0)
         if number:
             said.append(f"{number} {'was' if number == 1 else 'were'} drawn from the {family} fit")
+    power = data.verdict["zero_inflation"]["power"]["replicates"]
+    if power:
+        said.append(
+            f"{power} from the NB fit with extra zeros, without which their absence is not claimed"
+        )
     if said:
         return f"Of such data sets {listed(said)}."
     return "None were drawn here: they could not have changed the answer, or were not asked for."

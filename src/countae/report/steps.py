@@ -123,8 +123,9 @@ def steps(data: Dataset) -> list[Step]:
 def _step(name: str, found: dict[str, Any]) -> Step:
     yes, no = ASSERTED[name]
     conditions = [_condition(name, key, one) for key, one in found["conditions"].items()]
-    if found.get("power", {}).get("replicates"):
-        conditions.append(_power(found["power"]))
+    power = found.get("power")  # of the second step only
+    if power and power["replicates"]:
+        conditions.append(_power(power))
     return Step(TITLES[name], yes if found["asserted"] else no, found["reason"], conditions)
 
 

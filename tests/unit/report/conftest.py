@@ -87,7 +87,8 @@ class Results:
             "network": {"hidden": [128], "latent": 10, "dropout": 0.3},
             "training": {"learning_rate": 0.004, "batch_size": 128, "max_epochs": 1000,
                          "patience": 30, "weight_decay": 0.0},
-            "threads": 1, "parameters": 1234, "train_loss": curve, "validation_loss": curve,
+            "threads": 1, "warm_up_steps": 50, "parameters": 1234,
+            "train_loss": curve, "validation_loss": curve,
             "best_epoch": epochs - 1, "stop_reason": self.stop_reason, "seconds": 3.25,
             "peak_memory_mb": 440.1, "versions": {"countae": "0.1.0", "torch": "2.13.0"},
         }  # fmt: skip

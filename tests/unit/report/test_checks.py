@@ -217,7 +217,10 @@ def test_methods_cite_what_was_used(results):
     }
     data = load(results.write())
     text = " ".join(paragraph for _, paragraph in methods.paragraphs(data))
-    drawn = "5 were drawn from the Poisson fit and 5 were drawn from the NB fit"
+    drawn = (
+        "5 were drawn from the Poisson fit, 5 were drawn from the NB fit and 2 from the NB fit "
+        "with extra zeros"
+    )
     means = "errors of the means look like noise"
     for words in (means, drawn, "beta-binomial", "variance over donors"):
         assert words in text
