@@ -91,7 +91,9 @@ def tell(
                 statistic, observed.get(statistic), values, settings["level"]
             )
         if name == "zero_inflation":
-            conditions["no_normal_noise"] = {"met": not normal}
+            conditions["no_normal_noise"] = {
+                "met": _better(columns, INFLATED, [NORMAL], rule), "normal_is_better": normal,
+            }  # fmt: skip
         conditions["valid"] = {"met": not blocked, "reason": "; ".join(blocked or [])}
         asserted = all(condition["met"] is True for condition in conditions.values())
         wins = overall["winner"] == richer
@@ -175,7 +177,11 @@ def questions(found: dict[str, Any]) -> dict[str, dict[str, float]]:
     for name, families in ASKED.items():
         conditions = found[name]["conditions"]
         boots = {statistic: conditions[f"{statistic}_exceeds_bootstrap"] for statistic in families}
-        others = [c["met"] for key, c in conditions.items() if not key.endswith("_bootstrap")]
+        others = [
+            c["met"] or c.get("normal_is_better") is False  # then draws can tell normal counts
+            for key, c in conditions.items()
+            if not key.endswith("_bootstrap")
+        ]
         if not all(others) or not all("observed" in c for c in boots.values()):
             continue
         for statistic, family in families.items():
@@ -214,7 +220,7 @@ def absence_claimed(found: dict[str, Any], drawn: Drawn, level: float) -> bool:
     if POISSON not in asked or not _passed(asked[POISSON], drawn[POISSON], level):
         return False
     conditions = found["zero_inflation"]["conditions"]
-    if not conditions["no_normal_noise"]["met"]:
+    if conditions["no_normal_noise"]["normal_is_better"]:
         return False
     if not conditions["same_means"]["met"]:
         return not _cannot_tell(conditions)
@@ -357,6 +363,7 @@ def _cannot_tell(conditions: dict[str, dict[str, Any]]) -> bool:
         return bool(first["interval"][1] > first["delta"])
     decisive = {name: c["met"] for name, c in conditions.items() if name != "valid"}
     as_normal = decisive.pop("normal_gap_exceeds_bootstrap", True)
-    if False in decisive.values():
+    beaten = decisive.pop("no_normal_noise", True)
+    if False in decisive.values() or conditions.get("no_normal_noise", {}).get("normal_is_better"):
         return False
-    return as_normal is not True or None in decisive.values()
+    return not (as_normal and beaten) or None in decisive.values()

@@ -215,7 +215,9 @@ def zero_inflation_reason(
             f"{_against_bootstrap(gap, 'lead of the ZINB network')}."
         )
     if first["met"] and not conditions["no_normal_noise"]["met"]:
-        return f"Not asserted: {numbers}, but normal noise fits better than either."
+        better = conditions["no_normal_noise"]["normal_is_better"]
+        said = "fits better than either" if better else "is not shown to fit worse"
+        return f"Not asserted: {numbers}, but normal noise {said}."
     if first["met"] and normal["met"] is False:
         return (
             f"Not asserted: {numbers}, but normal noise cut at zero does the same "

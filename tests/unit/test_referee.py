@@ -171,7 +171,9 @@ def test_where_no_extra_zeros_are_told_data_with_them_are_drawn(fitted):
             }
         },
         "zero_inflation": {
-            "conditions": {"same_means": absent, "no_normal_noise": {"met": True}} | not_asked
+            "conditions": {
+                "same_means": absent, "no_normal_noise": {"met": True, "normal_is_better": False},
+            } | not_asked
         },
     }  # fmt: skip
     settings = QUICK | {"verdict": QUICK["verdict"] | {"bootstrap": 6}}

@@ -239,6 +239,20 @@ def test_normal_noise_that_is_not_shown_to_be_worse_stays_open(world, drawn):
     assert "normal noise of one spread per gene would do as well" in found["story"]["reason"]
 
 
+def test_zero_inflation_needs_normal_noise_to_be_shown_worse(world, drawn):
+    """All else holds, but normal noise scores like ZINB noise: nothing is asserted."""
+    world.p_values = np.where(np.arange(GENES) < 20, 1e-6, 0.7)
+    levels = {"zinb": -0.05, "mse_counts": -0.0495}
+    world.add("nb", 0.0, columns=levels).add("zinb", -0.04, columns=levels)
+    drawn["gaussian"] = [{"normal_gap": -0.02 - 0.001 * k} for k in range(5)]
+    found = world.decide(LOSSES, drawn=drawn)[0]
+    assert not found["zero_inflation"]["asserted"]
+    assert "normal noise is not shown to fit worse" in found["zero_inflation"]["reason"]
+    story = {"family": "nb", "doubts": ["zero_inflation", "normal_noise"]}
+    assert found["story"] == found["story"] | story
+    assert "nb" in questions(found)  # the counts may turn out to be normal
+
+
 def test_networks_that_cannot_be_compared_tell_no_story(tmp_path, drawn):
     """Two seeds: everything else holds, and still nothing is asserted or drawn."""
     world = World(tmp_path, seeds=(0, 1)).add("gene_mean", 0.1).add("poisson", 0.2)

@@ -33,7 +33,7 @@ CONDITIONS = {
     "than on simulated data without extra zeros",
     "normal_gap_exceeds_bootstrap": "ZINB noise leads normal noise by more than on simulated "
     "normal data cut at zero",
-    "no_normal_noise": "Normal noise does not predict better than all count distributions",
+    "no_normal_noise": "Around the same means, ZINB noise predicts better than normal noise",
     "valid": "The networks can be compared at all",
 }
 UNITS = {"significant_share": "of the testable genes"}

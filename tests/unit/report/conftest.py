@@ -172,7 +172,7 @@ class Results:
                 "network_gap_exceeds_bootstrap": {"met": None, "reason": "not run",
                                                   "observed": -0.01, "p": 1.0},
                 "normal_gap_exceeds_bootstrap": bootstrap(True, 0.4, 0.01),
-                "no_normal_noise": {"met": True},
+                "no_normal_noise": {"met": True, "normal_is_better": False},
                 "valid": {"met": True, "reason": ""}}, "observed": observed,
                 "power": {"met": False, "seen": 1, "replicates": 2}},
             "protocol": "masked", "protocols": self.protocols, "errors_by": self.errors_by,
