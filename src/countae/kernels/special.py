@@ -85,14 +85,8 @@ def log_normal_interval(lower: Tensor, upper: Tensor) -> Tensor:
 
 
 def log1mexp(negative: Tensor) -> Tensor:
-    """``log(1 - exp(a))`` for a < 0, by Mächler's switch at −log 2.
-
-    Each form sees a harmless value where the other one is taken, or its gradient would be NaN.
-    """
+    """``log(1 - exp(a))`` for a < 0, by Mächler's switch at −log 2."""
     near = negative > -LOG_TWO
-    harmless = torch.full_like(negative, -LOG_TWO)
-    return torch.where(
-        near,
-        torch.log(-torch.expm1(torch.where(near, negative, harmless))),
-        torch.log1p(-torch.exp(torch.where(near, harmless, negative))),
-    )
+    # log1p(-1) near 0 would make the gradient NaN even where the other form is taken
+    far = torch.where(near, torch.full_like(negative, -LOG_TWO), negative)
+    return torch.where(near, torch.log(-torch.expm1(negative)), torch.log1p(-torch.exp(far)))
