@@ -9,9 +9,10 @@ if TYPE_CHECKING:
 
 
 def short(name: str) -> str:
-    """Name of a loss as people write it: ``mse_log1p`` is MSE log1p, ``nb`` is NB."""
+    """Name of a loss as people write it: ``mse_log1p`` is MSE log1p, ``hurdle_nb`` Hurdle NB."""
     first, *rest = name.split("_")
-    return " ".join([first.upper() if len(first) <= 4 else first.capitalize(), *rest])
+    first = first.upper() if len(first) <= 4 else first.capitalize()
+    return " ".join([first, *(word.upper() if len(word) <= 3 else word for word in rest)])
 
 
 def confidence(level: float) -> str:

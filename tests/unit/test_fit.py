@@ -123,7 +123,7 @@ def changed(matrix: CountMatrix, where: np.ndarray) -> CountMatrix:
     return CountMatrix(adata, "changed")
 
 
-@pytest.mark.parametrize("likelihood", ["nb", "zinb", "mse_log1p", "mse_counts", "poisson"])
+@pytest.mark.parametrize("likelihood", likelihoods.names())
 def test_no_hidden_count_reaches_its_own_prediction(small_nb, likelihood):
     """Changing all counts of one fold leaves that fold's predictions as they were, to the bit."""
     model, _ = fitted(small_nb, likelihood)

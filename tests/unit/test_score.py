@@ -8,9 +8,10 @@ import pytest
 from conftest import SETTINGS, prepared
 from sklearn.metrics import silhouette_score
 
-from countae import metrics
+from countae import likelihoods, metrics
 from countae.errors import ScoreError
 from countae.fit import fit
+from countae.noise import noise_families
 from countae.predict import reconstruct
 from countae.score import score_baseline, score_network
 
@@ -144,6 +145,18 @@ def test_a_squared_error_is_also_shown_with_the_single_scale_it_asserts(small_nb
     )
     scores = score_network(network, small_nb, wanted=["log_score"])
     assert summary(scores, "log_score", "native") < summary(scores, "log_score", "single_scale")
+
+
+@pytest.mark.parametrize("loss", sorted(set(likelihoods.names()) - set(noise_families())))
+def test_every_loss_that_is_no_noise_column_is_scored_as_itself(small_nb, loss):
+    """All metrics are within their bounds; the columns of noise stay the four that they were."""
+    training = SETTINGS["training"] | {"max_epochs": 10}
+    network, _ = fit(small_nb, loss, seed=0, network=SETTINGS["network"], training=training)
+    scores = score_network(network, small_nb, wanted=[])
+    columns = {"native", "mse_counts", "nb", "poisson", "zinb"}
+    assert set(scores.table["noise"]) - {"single_scale"} == columns
+    assert np.isfinite(summary(scores, "log_score", "native"))
+    assert summary(scores, "ranked_probability_score", "native") < 5
 
 
 @pytest.fixture(scope="module")

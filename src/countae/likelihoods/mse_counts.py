@@ -7,17 +7,17 @@ from torch import Tensor
 
 from countae.kernels import cut_normal
 from countae.likelihoods import register
-from countae.likelihoods._base import GeneMoments
+from countae.likelihoods._cut_density import OnCounts
 from countae.likelihoods._squared_error import SquaredError
 
 STEPS = 12  # of the fixed-point iteration; enough for three digits
 
 
 @register("mse_counts")
-class MseCounts(SquaredError):
+class MseCounts(OnCounts, SquaredError):
     r"""Squared error on raw counts, :math:`(x - m)^2` with m = size factor × network output.
 
-    The Gaussian on the integers of :class:`SquaredError` with g the identity.
+    Scored as the Gaussian on the integers of :class:`SquaredError`, with g the identity.
     Reference: Bishop 2006, Pattern Recognition and Machine Learning, eq. 1.62 (least squares is
     Gaussian maximum likelihood).
     """
@@ -26,13 +26,6 @@ class MseCounts(SquaredError):
     title = "Squared error on counts (MSE)"
     reference = "isbn:978-0-387-31073-2"
     noise_from_residuals = True
-    logarithmic = False
-
-    def start(self, moments: GeneMoments) -> dict[str, Tensor]:
-        return {"location": moments.mean, "log_scale": 0.5 * moments.mean.log()}
-
-    def constrain(self, raw: dict[str, Tensor], size_factor: Tensor) -> dict[str, Tensor]:
-        return super().constrain(raw | {"location": size_factor * raw["location"]}, size_factor)
 
     def from_mean(self, mean: Tensor, log_scale: Tensor) -> dict[str, Tensor]:
         # cutting at zero raises the expected count above the location
@@ -54,12 +47,3 @@ class MseCounts(SquaredError):
             ratio = observed / cut_normal.variance_at(at, spread).mean(dim=0)
             spread = (spread * ratio.sqrt().clamp(0.5, 2.0)).clamp(min=cut_normal.SMALLEST_SPREAD)
         return {"log_scale": spread.log()}
-
-    def transform(self, counts: Tensor, size_factor: Tensor) -> Tensor:
-        return counts
-
-    def inverse(self, value: Tensor, size_factor: Tensor) -> Tensor:
-        return value
-
-    def variance(self, *, location: Tensor, scale: Tensor, size_factor: Tensor) -> Tensor:
-        return scale.square().expand_as(location)

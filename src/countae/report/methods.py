@@ -171,8 +171,8 @@ def _story(data: Dataset) -> str:
         "extra zeros (the likelihood ratio of ZINB and NB noise around the NB network's means, "
         f"after Self and Liang) calls significant at a false discovery rate of {level} is larger "
         "than on counts drawn from the NB fit; so is the lead of the ZINB network over the NB "
-        "network; and ZINB noise leads normal noise, by more than on normal counts. On each simulated data set the networks were "
-        "trained and scored anew. Larger means larger than on every one of them, and further out "
+        "network; and ZINB noise leads normal noise, by more than on normal counts. On each "
+        "simulated data set the networks were trained and scored anew. Larger means larger than on every one of them, and further out "
         f"than a new one would be at a level of {level} (Student's t prediction). {_drawn(data)}"
     )
 

@@ -125,3 +125,14 @@ def test_log1mexp(a):
         expected = float(mpmath.log(-mpmath.expm1(mpmath.mpf(a))))
     actual = float(log1mexp(torch.tensor(a, dtype=torch.float64)))
     np.testing.assert_allclose(actual, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_gradient_of_log1mexp(dtype):
+    """Oracle: −1/expm1(−a) by hand, also where one of the two forms is infinite."""
+    a = torch.tensor([-1e-30, -1e-9, -0.5, -0.7, -5.0, -800.0], dtype=dtype, requires_grad=True)
+    (gradient,) = torch.autograd.grad(log1mexp(a).sum(), a)
+    expected = -1 / np.expm1(-a.detach().numpy().astype(np.float64).clip(-700))
+    np.testing.assert_allclose(
+        gradient, expected, rtol=1e-6 if dtype == torch.float32 else 1e-12, atol=1e-30
+    )

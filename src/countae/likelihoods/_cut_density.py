@@ -1,0 +1,150 @@
+"""Losses of a residual: the density that one claims, on some scale, cut into integers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from countae.kernels.special import log_interval
+from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
+
+
+class CutDensity(Likelihood):
+    r"""A loss of the residual g(x) − m, read as the symmetric density whose logarithm it is.
+
+    With F the distribution function of that density, ``location`` m and spread s, the integer k
+    gets the mass between k − ½ and k + ½; all mass below ½ is a zero:
+    :math:`P(k) = F((g(k+½)-m)/s) - F((g(k-½)-m)/s)`, :math:`P(0) = F((g(½)-m)/s)`.
+    These are exact masses, so no Jacobian is needed and none is used.
+
+    ``mean`` and ``variance`` are those of the density before it is cut, transformed back: what a
+    user of the loss asserts and reports. ``log_pmf``, ``cdf`` and ``prob_zero`` are exact.
+
+    ``location`` is (cell, gene); ``scale`` > 0 is one per gene, from residuals of hidden
+    validation entries, because the loss itself says nothing of it; ``size_factor`` is (cell, 1).
+    """
+
+    complexity = 1
+    heads = {"location": "entry", "log_scale": "gene"}
+    parameters: ClassVar[tuple[str, ...]] = ("location", "scale", "size_factor")
+
+    @abstractmethod
+    def transform(self, counts: Tensor, size_factor: Tensor) -> Tensor:
+        """The scale on which residuals are taken, increasing in ``counts``."""
+
+    @abstractmethod
+    def inverse(self, value: Tensor, size_factor: Tensor) -> Tensor:
+        """Count whose transform is ``value``."""
+
+    @abstractmethod
+    def penalty(self, residual: Tensor) -> Tensor:
+        """Loss of a residual on the transformed scale, ≥ 0."""
+
+    @abstractmethod
+    def log_scale_of(self, mean_loss: Tensor) -> Tensor:
+        """Logarithm of the scale at which the expected loss is ``mean_loss``, (gene,).
+
+        This is the scale's maximum of likelihood.
+        """
+
+    @abstractmethod
+    def log_below(self, value: Tensor, spread: Tensor) -> Tensor:
+        """Log of F at a residual over its spread, with all its digits left of zero.
+
+        ``spread`` is for densities whose shape depends on it.
+        """
+
+    @abstractmethod
+    def unit_variance(self, spread: Tensor) -> Tensor:
+        """Variance of a residual over its spread."""
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, spread: np.ndarray) -> np.ndarray:
+        """A residual over its spread for each entry, of the shape of ``spread``."""
+
+    def below(self, value: Tensor, spread: Tensor) -> Tensor:
+        """F itself."""
+        return self.log_below(value, spread).exp()
+
+    def spread(self, **parameters: Tensor) -> Tensor:
+        """Spread of each entry's density, broadcastable to (cell, gene)."""
+        return parameters["scale"]
+
+    def constrain(self, raw: dict[str, Tensor], size_factor: Tensor) -> dict[str, Tensor]:
+        return {
+            "location": raw["location"],
+            "scale": raw["log_scale"].exp(),
+            "size_factor": size_factor,
+        }
+
+    def loss(self, counts: Tensor, **parameters: Tensor) -> Tensor:
+        transformed = self.transform(counts, parameters["size_factor"])
+        return self.penalty(transformed - parameters["location"])
+
+    def calibrate(self, counts: Tensor, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Scale per gene from its mean loss; one loss of the overall size is added.
+
+        The added one keeps the scale of a gene that is zero in all validation cells above zero.
+        """
+        losses = self.loss(counts, **parameters)
+        per_gene = (losses.sum(dim=0) + losses.mean()) / (len(losses) + 1)
+        return {"log_scale": self.log_scale_of(per_gene)}
+
+    def variants(self, parameters: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """``single_scale``: one s for all genes, which is what the plain loss asserts."""
+        scale = parameters["scale"]
+        return {
+            "single_scale": parameters | {"scale": scale.square().mean().sqrt().expand_as(scale)}
+        }
+
+    def log_pmf(self, counts: Tensor, **parameters: Tensor) -> Tensor:
+        upper, spread = self._residual(counts + 0.5, **parameters)
+        below, _ = self._residual((counts - 0.5).clamp(min=0), **parameters)
+        lower = torch.where(counts > 0, below, torch.full_like(below, -torch.inf))
+        return log_interval(partial(self.log_below, spread=spread), lower, upper)
+
+    def cdf(self, counts: Tensor, **parameters: Tensor) -> Tensor:
+        value = self.below(*self._residual(counts.clamp(min=0) + 0.5, **parameters))
+        return torch.where(counts < 0, torch.zeros_like(value), value)
+
+    def mean(self, **parameters: Tensor) -> Tensor:
+        """Back-transformed location, what a user of the loss reports; a negative one is zero."""
+        return self.inverse(parameters["location"].clamp(min=0), parameters["size_factor"])
+
+    def sample(self, rng: np.random.Generator, **parameters: Tensor) -> Tensor:
+        location = parameters["location"]
+        spread = self.spread(**parameters).expand_as(location)
+        value = location + spread * to_tensor(self.draw(rng, to_numpy(spread)), location)
+        return torch.ceil(self.inverse(value, parameters["size_factor"]) - 0.5).clamp(min=0)
+
+    def _residual(self, counts: Tensor, **parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Residuals over their spread, and the spread."""
+        transformed = self.transform(counts, parameters["size_factor"])
+        spread = self.spread(**parameters)
+        return (transformed - parameters["location"]) / spread, spread
+
+
+class OnCounts(CutDensity):
+    """A cut density of raw counts: g is the identity and m = size factor × network output."""
+
+    def start(self, moments: GeneMoments) -> dict[str, Tensor]:
+        return {"location": moments.mean, "log_scale": 0.5 * moments.mean.log()}
+
+    def constrain(self, raw: dict[str, Tensor], size_factor: Tensor) -> dict[str, Tensor]:
+        return super().constrain(raw | {"location": size_factor * raw["location"]}, size_factor)
+
+    def transform(self, counts: Tensor, size_factor: Tensor) -> Tensor:
+        return counts
+
+    def inverse(self, value: Tensor, size_factor: Tensor) -> Tensor:
+        return value
+
+    def variance(self, **parameters: Tensor) -> Tensor:
+        spread = self.spread(**parameters)
+        variance = spread.square() * self.unit_variance(spread)
+        return variance.expand_as(parameters["location"])
