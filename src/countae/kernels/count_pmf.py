@@ -26,15 +26,8 @@ from torch.nn.functional import softplus
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 STIRLING = (
-    1 / 12,
-    -1 / 360,
-    1 / 1260,
-    -1 / 1680,
-    1 / 1188,
-    -691 / 360360,
-    1 / 156,
-    -3617 / 122400,
-)
+    1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156, -3617 / 122400,
+)  # fmt: skip
 DEVIANCE_NEAR = 1 / 3  # |a − b| / (a + b) below which a series is better than a logarithm
 SLOPE_NEAR = 1 / 5  # the same for slopes
 BLOCK = 16_384  # entries that fit a processor's cache
@@ -217,7 +210,7 @@ def log_minus_linear(a: Tensor, b: Tensor, gap: Tensor) -> Tensor:
 
 def _atanh_tail(s: Tensor, bound: float) -> Tensor:
     """``(atanh(s)/s − 1)/s²`` for |s| < bound: 1/3 + s²/5 + s⁴/7 …, to the dtype's precision."""
-    terms = math.ceil(math.log(torch.finfo(s.dtype).eps) / (2 * math.log(bound)))
+    terms = math.floor(math.log(torch.finfo(s.dtype).eps) / (2 * math.log(bound)))
     return _polynomial(s * s, [1 / (2 * k + 3) for k in range(terms)])
 
 

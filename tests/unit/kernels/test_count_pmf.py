@@ -144,6 +144,18 @@ def test_a_mean_that_underflows_still_explains_a_zero():
         assert float(gradient) == 0.0
 
 
+@DTYPES
+def test_zeros_are_never_more_than_certain(dtype, eps):
+    """Limit P(0) → 1: π + (1 − π) rounds to 1, never above it; the log is known to a rounding."""
+    logit = torch.linspace(-14, 14, 2_001, dtype=dtype)
+    for log_pmf in (0.0, -1e-9, -1e-5):
+        own = torch.full_like(logit, log_pmf)
+        value = pmf.log_zero_inflated(torch.zeros_like(logit), own, logit)
+        assert value.max() <= 0
+        exact = log_pmf * torch.sigmoid(-logit.double())  # to log_pmf²
+        assert (value - exact).abs().max() <= 4 * eps + log_pmf**2
+
+
 def test_positive_counts_are_never_extra_zeros():
     """Limit: the gradient of log P(x > 0) passes whole, however large its rounding."""
     log_pmf = torch.tensor([-3e6, -1.0], requires_grad=True)
