@@ -1,4 +1,4 @@
-r"""Log-probabilities of counts in saddle-point form, exact to a few roundings in any dtype.
+r"""Log-probabilities of counts in saddle-point form, exact to a few roundings, float32 or float64.
 
 A difference of ``lgamma`` loses all digits where θ or the count is large. Here the leading terms
 cancel on paper (Loader 2000, Fast and accurate computation of binomial probabilities):
@@ -90,7 +90,7 @@ class _LogPoisson(torch.autograd.Function):
         ctx.save_for_backward(counts, mean)
         value, positive = -mean, _nonzero(counts)
         x, mu = torch.take(counts, positive), torch.take(mean, positive)
-        return value.put_(positive, -deviance(x, mu, x - mu) - _log_peak(x))
+        return _replaced(value, positive, -deviance(x, mu, x - mu) - _log_peak(x))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor]:
@@ -112,7 +112,7 @@ class _LogNegativeBinomial(torch.autograd.Function):
         remainder = stirling_remainder(n) - stirling_remainder(size)
         at_positive = remainder - away - 0.5 * torch.log1p(x / size) - _log_peak(x)
         at_zero = mean.div(theta).log1p_().mul_(theta).neg_()
-        return at_zero.put_(positive, at_positive)
+        return _replaced(at_zero, positive, at_positive)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:
@@ -122,8 +122,8 @@ class _LogNegativeBinomial(torch.autograd.Function):
         n = x + size
         remainder = 0.5 * (x / n) / size + stirling_slope(n) - stirling_slope(size)
         remainder = torch.take(grad, positive) * remainder
-        of_theta = of_theta.put(positive, remainder, accumulate=True)
-        return None, of_mean, of_theta
+        of_theta = of_theta.reshape(-1).index_add(0, positive, remainder)
+        return None, of_mean, of_theta.reshape(counts.shape)
 
 
 class _LogZeroInflated(torch.autograd.Function):
@@ -186,6 +186,11 @@ def _in_blocks(function: Callable[..., tuple[Tensor, ...]], *values: Tensor) -> 
 def _nonzero(counts: Tensor) -> Tensor:
     """Row-major index of the non-zero counts; most are 0, where little is to be computed."""
     return counts.reshape(-1).nonzero().squeeze(-1)
+
+
+def _replaced(fresh: Tensor, index: Tensor, values: Tensor) -> Tensor:
+    """A tensor made for this, with other values at a row-major index."""
+    return fresh.reshape(-1).scatter_(0, index, values).reshape(fresh.shape)
 
 
 def _log_peak(x: Tensor) -> Tensor:

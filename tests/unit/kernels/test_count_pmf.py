@@ -131,6 +131,30 @@ def test_shapes_and_types_are_broadcast():
             torch.testing.assert_close(found[1], expected[1])
 
 
+def test_works_where_torch_is_asked_to_be_deterministic():
+    """Torch refuses some scattered writes then."""
+    at = torch.ones(3, requires_grad=True)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        counts = torch.tensor([0.0, 1.0, 2.0])
+        value = pmf.log_negative_binomial(counts, at, at) + pmf.log_poisson(counts, at)
+        value.sum().backward()
+    finally:
+        torch.use_deterministic_algorithms(before)
+    assert torch.isfinite(at.grad).all()
+
+
+def test_layout_does_not_matter(batch):
+    """Limit: transposed memory gives the same numbers."""
+    x, mean, theta = batch
+    turned = [value.T.contiguous().T for value in batch]
+    torch.testing.assert_close(
+        pmf.log_negative_binomial(*turned), pmf.log_negative_binomial(x, mean, theta)
+    )
+    torch.testing.assert_close(pmf.log_poisson(*turned[:2]), pmf.log_poisson(x, mean))
+
+
 def test_a_mean_that_underflows_still_explains_a_zero():
     """Limit μ → 0: P(0) = 1, and the log mean's gradient is 0, not 0/0."""
     log_mean = torch.tensor([-200.0], requires_grad=True)
