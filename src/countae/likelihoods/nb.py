@@ -7,8 +7,8 @@ import torch
 from scipy import special
 from torch import Tensor
 
+from countae.kernels.count_pmf import log_negative_binomial
 from countae.kernels.newton import Derivatives
-from countae.kernels.special import log_rising_ratio
 from countae.likelihoods import register
 from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
 
@@ -44,14 +44,7 @@ class NegativeBinomial(Likelihood):
         return self.from_mean(size_factor * raw["log_mean"].exp(), raw["log_inverse_dispersion"])
 
     def log_pmf(self, counts: Tensor, *, mean: Tensor, inverse_dispersion: Tensor) -> Tensor:
-        # log P = Σ_{k<x} log1p(k/θ) + x log μ − (x+θ) log1p(μ/θ) − log x!
-        theta = inverse_dispersion
-        return (
-            log_rising_ratio(counts, theta)
-            + torch.xlogy(counts, mean)
-            - (counts + theta) * torch.log1p(mean / theta)
-            - torch.lgamma(counts + 1)
-        )
+        return log_negative_binomial(counts, mean, inverse_dispersion)
 
     def cdf(self, counts: Tensor, *, mean: Tensor, inverse_dispersion: Tensor) -> Tensor:
         x, mu, theta = to_numpy(counts), to_numpy(mean), to_numpy(inverse_dispersion)

@@ -7,6 +7,7 @@ import torch
 from scipy import special
 from torch import Tensor
 
+from countae.kernels.count_pmf import log_poisson
 from countae.likelihoods import register
 from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
 
@@ -34,7 +35,7 @@ class Poisson(Likelihood):
         return {"mean": size_factor * raw["log_mean"].exp()}
 
     def log_pmf(self, counts: Tensor, *, mean: Tensor) -> Tensor:
-        return torch.xlogy(counts, mean) - mean - torch.lgamma(counts + 1)
+        return log_poisson(counts, mean)
 
     def cdf(self, counts: Tensor, *, mean: Tensor) -> Tensor:
         x = to_numpy(counts)

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from scipy.special import expit
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
+from countae.kernels.count_pmf import log_zero_inflated
 from countae.kernels.newton import Derivatives
 from countae.likelihoods import register
 from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
@@ -54,8 +54,7 @@ class ZeroInflatedNegativeBinomial(Likelihood):
         self, counts: Tensor, *, mean: Tensor, inverse_dispersion: Tensor, zero_logit: Tensor
     ) -> Tensor:
         log_nb = _NB.log_pmf(counts, mean=mean, inverse_dispersion=inverse_dispersion)
-        from_nb = logsigmoid(-zero_logit) + log_nb
-        return torch.where(counts == 0, torch.logaddexp(logsigmoid(zero_logit), from_nb), from_nb)
+        return log_zero_inflated(counts, log_nb, zero_logit)
 
     def cdf(
         self, counts: Tensor, *, mean: Tensor, inverse_dispersion: Tensor, zero_logit: Tensor

@@ -172,8 +172,9 @@ def _story(data: Dataset) -> str:
         f"after Self and Liang) calls significant at a false discovery rate of {level} is larger "
         "than on counts drawn from the NB fit; so is the lead of the ZINB network over the NB "
         "network; and ZINB noise leads normal noise, by more than on normal counts. On each "
-        "simulated data set the networks were trained and scored anew. Larger means larger than on every one of them, and further out "
-        f"than a new one would be at a level of {level} (Student's t prediction). {_drawn(data)}"
+        "simulated data set the networks were trained and scored anew. Larger means larger than "
+        "on every one of them, and further out than a new one would be at a level of "
+        f"{level} (Student's t prediction). {_drawn(data)}"
     )
 
 
