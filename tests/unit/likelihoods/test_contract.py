@@ -161,7 +161,7 @@ def test_float32_agrees_with_float64_for_common_counts(likelihood):
     A squared error's terms of 150 cancel, which leaves a few roundings of float32 more.
     """
     value, gradient = float32_errors(likelihood, most=150, highest=100)
-    rough = isinstance(likelihood, SquaredError)
+    rough = isinstance(likelihood, CutDensity)
     assert value.max() <= (2e-5 if rough else 2e-6)
     assert gradient.max() <= (5e-5 if rough else 1e-5)
 
