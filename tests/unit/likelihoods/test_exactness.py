@@ -11,17 +11,13 @@ import torch
 
 from countae import likelihoods
 
-FAMILIES = [
-    name
-    for name in likelihoods.names()
-    if likelihoods.get(name).noise_heads is not None
-    and not likelihoods.get(name).noise_from_residuals
-]
 COUNTS = [0, 1, 2, 5, 12, 30, 150, 10_000, 1_000_000]
 MEANS = [1e-6, 1e-3, 0.1, 0.9, 4.7, 13.7, 148.0, 1e4, 1e5]
 THETAS = [1e-4, 1e-2, 0.7, 1.9, 3.9, 4.1, 15.0, 100.0, 1e4, 1e6, 1e8]
 LOGITS = [float(np.log(pi) - np.log1p(-pi)) for pi in (1e-6, 0.3, 0.999)]
-AXES = {"mean": MEANS, "inverse_dispersion": THETAS, "zero_logit": LOGITS}
+AXES = {
+    "mean": MEANS, "inverse_dispersion": THETAS, "zero_logit": LOGITS, "prob_zero_logit": LOGITS,
+}  # fmt: skip
 loggamma, digamma = mpmath.memoize(mpmath.loggamma), mpmath.memoize(mpmath.digamma)
 
 
@@ -49,7 +45,30 @@ def zinb(x, mu, theta, logit):
     return mpmath.log(own + extra), *(share * slope for slope in slopes), 1 - share - pi
 
 
-ORACLES = {"poisson": poisson, "nb": nb, "zinb": zinb}
+def zip_(x, mu, logit):
+    """log P(x) and its derivatives in log μ and logit π, by Bayes' rule."""
+    value, slope = poisson(x, mu)
+    pi = 1 / (1 + mpmath.exp(-logit))
+    own = (1 - pi) * mpmath.exp(value)
+    extra = pi if x == 0 else mpmath.mpf(0)
+    share = own / (own + extra)
+    return mpmath.log(own + extra), share * slope, 1 - share - pi
+
+
+def hurdle_nb(x, mu, theta, logit):
+    """log P(x) and its derivatives in log μ, log θ and logit P(0), by the chain rule."""
+    zero = 1 / (1 + mpmath.exp(-logit))
+    if x == 0:
+        return mpmath.log(zero), mpmath.mpf(0), mpmath.mpf(0), 1 - zero
+    value, *slopes = nb(x, mu, theta)
+    at_zero, *of_zero = nb(0, mu, theta)
+    positive = -mpmath.expm1(at_zero)
+    value += mpmath.log1p(-zero) - mpmath.log(positive)
+    odds = mpmath.exp(at_zero) / positive
+    return value, *(a + odds * b for a, b in zip(slopes, of_zero, strict=True)), -zero
+
+
+ORACLES = {"poisson": poisson, "nb": nb, "zinb": zinb, "zip": zip_, "hurdle_nb": hurdle_nb}
 
 
 def grid(name):
@@ -70,10 +89,19 @@ def computed(name, dtype):
     assert log_pmf.dtype == dtype
     log_pmf.sum().backward()
     slopes = [
-        value.grad.double() * (1.0 if key == "zero_logit" else value.detach().double())
+        value.grad.double() * (1.0 if key.endswith("logit") else value.detach().double())
         for key, value in at.items()
     ]
     return torch.stack([log_pmf.detach().double(), *slopes], dim=1).numpy()
+
+
+FAMILIES = [*ORACLES]
+
+
+def test_every_family_of_noise_is_here():
+    members = map(likelihoods.get, likelihoods.names())
+    noise = {m.name for m in members if m.noise_heads is not None and not m.noise_from_residuals}
+    assert noise <= set(FAMILIES)
 
 
 @pytest.fixture(scope="module")
