@@ -69,7 +69,11 @@ def bootstrap(
         f"{folder.name}: "
         + (
             ", ".join(f"{len(made)} data sets drawn from {name}" for name, made in drawn.items())
-            or "no question that data drawn from a fit could answer"
+            or (
+                "switched off by verdict.bootstrap: 0"
+                if asked
+                else "no question that data drawn from a fit could answer"
+            )
         )
     )
 

@@ -144,7 +144,8 @@ def best_constants(
     Parameters
     ----------
     likelihood : Likelihood
-    counts : csr_matrix, (cell, gene), raw counts of training cells; every gene is expressed
+    counts : csr_matrix, (cell, gene), raw counts of training cells
+        A gene without any is given one.
     size_factor : ndarray, (cell,), > 0
     """
     moments = gene_moments(counts=counts, size_factor=size_factor)

@@ -246,10 +246,10 @@ def would_be_seen(drawn: Drawn, level: float) -> dict[str, Any]:
         ``met`` (None when it was not run), ``seen``, ``replicates``.
     """
     made, without = drawn.get(DROPOUT, []), drawn.get(PLAIN, [])
-    names = [name for name in ASKED["zero_inflation"] if name in next(iter(without), {})]
+    names = [name for name, family in ASKED["zero_inflation"].items() if family == PLAIN]
     seen = [
         record["zero_p"] <= level / 2
-        and all(record[name] > max(r[name] for r in without) for name in names)
+        and all(record[name] > r[name] for name in names for r in without)
         for record in made
     ]
     enough = len(made) >= FEWEST_REPLICATES or any(record["zero_p"] <= CLEAR for record in made)
@@ -261,18 +261,21 @@ def exceeds(name: str, observed: float | None, drawn: list[float], level: float)
     """Whether a statistic is larger than on data drawn from the simpler family.
 
     It must exceed every replicate, and be further out than a new replicate would be at the given
-    level (Student's t prediction; an average over thousands of counts is close to normal).
+    level (Student's t prediction; an average over thousands of counts is close to normal). One
+    that exceeds all of them, but not clearly, is neither shown nor refuted: ``met`` is None.
     """
     if observed is None:
         return {"met": None, "reason": "needs networks of ZINB and NB, and normal noise"}
     if len(drawn) < FEWEST_REPLICATES and not any(value >= observed for value in drawn):
-        return {"met": None, "reason": "not run", "observed": observed, "p": 1.0}
+        few = f"{len(drawn)} drawn, at least {FEWEST_REPLICATES} are needed"
+        return {"met": None, "reason": few if drawn else "not run", "observed": observed, "p": 1.0}
     n, centre = len(drawn), float(np.mean(drawn))
     spread = max(float(np.std(drawn, ddof=1)) if n > 1 else 0.0, _smallest_spread(name))
     statistic = (observed - centre) / (spread * np.sqrt(1 + 1 / n))
     p = float(stats.t.sf(statistic, max(n - 1, 1)))
+    beyond = bool(observed > max(drawn))
     return {
-        "met": bool(observed > max(drawn) and p <= level),
+        "met": beyond if p <= level or not beyond else None,
         "observed": observed,
         "bootstrap_mean": centre,
         "bootstrap_largest": float(max(drawn)),

@@ -68,8 +68,8 @@ def sentence(
     contenders = listed([short(name) for name in overall["contenders"]])
     chosen = short(overall["recommended"])
     said = {
-        "winner": f"{chosen} tells the story best",
-        "tie": f"{contenders} tell the story equally well, so the simplest, {chosen}, is enough",
+        "winner": f"{chosen} predicts best",
+        "tie": f"{contenders} predict equally well, so the simplest, {chosen}, is enough",
         "undecided": f"the data cannot decide between {contenders}; {chosen} is the simplest of "
         "the best",
     }[overall["outcome"]]
@@ -184,9 +184,15 @@ def overdispersion_reason(
         return f"Not asserted: {conditions['valid']['reason']}."
     if asserted:
         return f"Overdispersed: {numbers}; {_against_bootstrap(boot, 'a lead of')}."
+    if first["met"] and "bootstrap_largest" not in boot:
+        return (
+            f"Not asserted: {numbers}, but it was not compared with enough data from the fitted "
+            f"Poisson ({boot['reason']})."
+        )
     if first["met"] and boot["met"] is None:
         return (
-            f"Not asserted: {numbers}, but it was not compared with data from the fitted Poisson."
+            f"Not asserted: {numbers}, which is not clearly beyond errors of the means "
+            f"({_against_bootstrap(boot, 'a lead of')}; p = {boot['p']:.2g})."
         )
     if first["met"]:
         return (
@@ -225,36 +231,50 @@ def zero_inflation_reason(
             f"({_against_bootstrap(normal, 'lead of ZINB over normal noise')})."
         )
     if first["met"]:
-        states = (share["met"], gap["met"], normal["met"])
-        not_run = None in states and False not in states
-        failed = [
-            _against_bootstrap(condition, what)
-            for condition, what in (
-                (share, "share of genes with extra zeros"), (gap, "lead of the ZINB network")
+        compared = {
+            "share of genes with extra zeros": share, "lead of the ZINB network": gap,
+            "lead of ZINB over normal noise": normal,
+        }  # fmt: skip
+        refuted = {what: one for what, one in compared.items() if one["met"] is False}
+        unclear = {what: one for what, one in compared.items() if one["met"] is None}
+        not_run = not refuted and any("bootstrap_largest" not in c for c in unclear.values())
+        shown = "; ".join(
+            _against_bootstrap(condition, what) for what, condition in (refuted or unclear).items()
+            if "bootstrap_largest" in condition
+        )  # fmt: skip
+        if refuted:
+            why = f"data without extra zeros do the same ({shown})"
+        elif not_run:
+            why = (
+                "the conditions that compare with data simulated from simpler fits were not run; "
+                "without them a better fit may be taken for zeros"
             )
-            if condition["met"] is False
-        ]  # fmt: skip
-        why = (
-            "the conditions that compare with data simulated from simpler fits were not run; "
-            "without them a better fit may be taken for zeros"
-            if not_run
-            else f"data without extra zeros do the same ({'; '.join(failed)})"
-        )
-        return f"Not asserted: {numbers}, but {why}{'' if not_run else _power(power)}."
+        else:
+            why = f"this is not clearly beyond what data without extra zeros show ({shown})"
+        more = "" if not_run else _power(power) + _lead_of_zinb(wins, power)
+        return f"Not asserted: {numbers}, but {why}{more}."
     if first["interval"][1] > first["delta"]:
         return f"Not shown: {numbers}; these cells and seeds cannot tell."
     claim = "No excess of zeros over the negative binomial" if power["met"] else "Not shown"
-    said = f"{claim}: {numbers}{_power(power)}"
-    if wins:
-        said += ". The ZINB-trained network predicts better, but not because of excess zeros"
-    return f"{said}."
+    return f"{claim}: {numbers}{_power(power)}{_lead_of_zinb(wins, power)}."
+
+
+def _lead_of_zinb(wins: bool, power: dict[str, Any]) -> str:
+    """What a ZINB network that wins says of zeros."""
+    if not wins:
+        return ""
+    if power["met"]:
+        return ". The ZINB-trained network predicts better, but not because of excess zeros"
+    return ". The ZINB-trained network predicts better; whether by excess zeros is open"
 
 
 def _power(power: dict[str, Any]) -> str:
     """Whether extra zeros would be seen if they were there."""
-    if power["met"] is None:
+    if not power["replicates"]:
         return "; whether extra zeros would be seen here was not tested"
     seen = f"{power['seen']} of {power['replicates']} data sets drawn with them"
+    if power["met"] is None:
+        return f"; whether extra zeros would be seen here is open (they were in {seen})"
     if power["met"]:
         return f"; extra zeros would be seen, as they were in {seen}"
     return f"; but extra zeros would not be seen here (they were in {seen})"

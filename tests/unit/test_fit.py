@@ -93,6 +93,16 @@ def test_training_starts_where_the_control_stands(likelihood):
     assert score(found) < score(moments) - 0.02
 
 
+@pytest.mark.parametrize("likelihood", likelihoods.names())
+def test_a_gene_without_any_count_has_a_start(likelihood):
+    """A rare gene may have no molecule in the hidden half of the training cells."""
+    family, counts = likelihoods.get(likelihood)(), np.zeros((40, 3), dtype=int)
+    counts[:, 1:] = np.random.default_rng(0).poisson(2.0, (40, 2))
+    moments = best_constants(family, counts=csr_matrix(counts), size_factor=np.ones(40))
+    for name, value in family.start(moments).items():
+        assert torch.isfinite(value).all(), name
+
+
 def test_a_loss_without_noise_heads_starts_at_its_moments(small_nb):
     train = small_nb.part == "train"
     given = {"counts": small_nb.counts[train], "size_factor": small_nb.size_factor[train]}

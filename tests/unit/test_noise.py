@@ -50,6 +50,24 @@ def information_error(mean, theta, n):
     return 1 / np.sqrt(n * (stats.nbinom.pmf(k, theta, p) * (theta * score) ** 2).sum())
 
 
+@pytest.mark.parametrize("family", noise_families())
+def test_mean_and_variance_of_a_column_are_those_of_its_pmf(family):
+    """Limit: Σ k P(k) and Σ k² P(k) − (Σ k P(k))², the means kept whatever the noise.
+
+    Those of cut normals are read from a grid: 1 % of the mean, 4 % of the variance.
+    """
+    data = simulated(cells=300, means=[0.3, 2.0, 9.0] * 8, theta=2.0)
+    noise = fit_noise(family, **data)
+    made = noise.around(data["mean"][:5], data["size_factor"][:5])
+    k = np.arange(400.0)
+    p = np.stack([np.exp(made.log_pmf(np.full(made.shape, value))) for value in k])
+    mean = np.tensordot(k, p, axes=1)
+    variance = np.tensordot(k**2, p, axes=1) - mean**2
+    np.testing.assert_allclose(made.mean, noise.scale * data["mean"][:5], rtol=1e-12)
+    np.testing.assert_allclose(made.mean, mean, rtol=0.01)
+    np.testing.assert_allclose(made.variance, variance, rtol=0.04)
+
+
 def test_families_are_found_simplest_first():
     """The columns of every comparison; a squared error on logarithms is no noise around a mean."""
     families = noise_families()

@@ -17,10 +17,12 @@ from countae.story import (
 )
 
 LOSSES = ["poisson", "zinb", "nb"]
-NULL_NB = {"same_means_gap": 0.2, "network_gap": -0.003, "significant_share": 0.0}
+NULL_NB = {
+    "same_means_gap": 0.2, "network_gap": -0.003, "significant_share": 0.0, "normal_gap": 0.5,
+}  # fmt: skip
 NULL_POISSON = {"same_means_gap": 0.01}
 NULL_NORMAL = {"normal_gap": 0.01}
-SEEN = {"zero_p": 1e-4, "network_gap": 0.03, "significant_share": 0.4}
+SEEN = {"zero_p": 1e-4, "network_gap": 0.03, "significant_share": 0.4, "normal_gap": 0.2}
 
 
 def around(rng, centre):
@@ -113,7 +115,7 @@ def test_absence_of_extra_zeros_is_claimed_only_where_they_would_be_seen(world, 
     for replicates, claim, said in (
         ([SEEN], "No excess of zeros", "would be seen, as they were in 1 of 1"),
         ([SEEN | {"zero_p": 0.4}], "Not shown", "would not be seen here (they were in 0 of 1"),
-        ([SEEN | {"zero_p": 0.01}] * 2, "Not shown", "was not tested"),
+        ([SEEN | {"zero_p": 0.01}] * 2, "Not shown", "is open (they were in 2 of 2"),
         ([SEEN | {"zero_p": 0.01}] * 3, "No excess of zeros", "in 3 of 3"),
         ([SEEN | {"zero_p": 0.01}] * 2 + [SEEN | {"network_gap": -1}], "Not shown", "in 2 of 3"),
         ([], "Not shown", "was not tested"),
@@ -160,6 +162,27 @@ def test_one_data_set_in_which_extra_zeros_are_not_seen_denies_the_power():
     }  # fmt: skip
     without = [{"significant_share": 0.1, "network_gap": 0.04, "same_means_gap": 0.2}]
     assert would_be_seen({"zinb_logistic": [SEEN], "nb": without}, 0.05)["met"] is False
+
+
+def test_a_lead_beyond_all_replicates_but_not_clearly_is_open(world, drawn):
+    """Three wide-spread replicates below 0.2: neither shown nor refuted."""
+    drawn["poisson"] = [{"same_means_gap": value} for value in (0.0, 0.19, 0.1)]
+    found = world.add("nb", 0.0).add("zinb", 0.0).decide(LOSSES, drawn=drawn)[0]
+    step = found["overdispersion"]
+    assert step["conditions"]["same_means_gap_exceeds_bootstrap"]["met"] is None
+    assert "not clearly beyond errors of the means" in step["reason"]
+    assert found["story"]["family"] == "unsettled"
+    drawn["poisson"] = around(np.random.default_rng(0), NULL_POISSON)
+    drawn["nb"] = [NULL_NB | {"network_gap": value} for value in (0.0, 0.039, 0.02)]
+    found = zero_inflated(world).decide(LOSSES, drawn=drawn)[0]
+    assert "not clearly beyond what data without extra" in found["zero_inflation"]["reason"]
+    assert found["story"] == found["story"] | {"family": "nb", "doubts": ["zero_inflation"]}
+
+
+def test_too_few_replicates_are_told_as_such(world, drawn):
+    drawn["poisson"] = drawn["poisson"][:2]
+    found = world.add("nb", 0.0).add("zinb", 0.0).decide(LOSSES, drawn=drawn)[0]
+    assert "2 drawn, at least 3 are needed" in found["overdispersion"]["reason"]
 
 
 def test_nothing_is_asserted_before_the_bootstrap_was_run(world):

@@ -28,7 +28,7 @@ def test_a_clear_winner_is_named_with_its_lead(world):
     low, high = overall["interval"]
     assert low < 0.03 < high
     assert overall["aa_error"] == 0
-    assert "made_up: NB tells the story best (0.0" in verdict["sentence"]
+    assert "made_up: NB predicts best (0.0" in verdict["sentence"]
     assert verdict["genes"] == {
         "mse_log1p": 0, "poisson": 0, "nb": GENES, "tie": 0, "undecided": 0, "not_testable": 0,
     }  # fmt: skip
@@ -45,7 +45,7 @@ def test_equal_losses_tie_and_the_simplest_is_recommended(world):
     assert overall["winner"] is None
     assert set(overall["contenders"]) == {"nb", "zinb"}
     assert verdict["recommended"] == "nb"
-    assert "tell the story equally well, so the simplest, NB, is enough" in verdict["sentence"]
+    assert "predict equally well, so the simplest, NB, is enough" in verdict["sentence"]
     assert set(genes["class"]) == {"tie"}
 
 

@@ -22,7 +22,8 @@ def gene_moments(*, counts: csr_matrix, size_factor: np.ndarray) -> GeneMoments:
 
     Parameters
     ----------
-    counts : csr_matrix, (cell, gene), raw counts of training cells; every gene is expressed
+    counts : csr_matrix, (cell, gene), raw counts of training cells
+        A gene without any is given one.
     size_factor : ndarray, (cell,), > 0
 
     Returns
@@ -31,7 +32,8 @@ def gene_moments(*, counts: csr_matrix, size_factor: np.ndarray) -> GeneMoments:
     """
     counts = counts.astype(np.float64)
     size = np.asarray(size_factor, dtype=np.float64)
-    total, square_size = counts.sum(axis=0).A1, np.square(size).sum()
+    # where molecules are hidden, a rare gene may have none among the hidden ones
+    total, square_size = np.maximum(counts.sum(axis=0).A1, 1.0), np.square(size).sum()
     mean = total / size.sum()
     squares = counts.power(2).sum(axis=0).A1 - 2 * mean * (counts.T @ size) + mean**2 * square_size
     excess = np.maximum(squares - total, 0.0)
@@ -45,4 +47,5 @@ def gene_moments(*, counts: csr_matrix, size_factor: np.ndarray) -> GeneMoments:
 
     scaled = counts.multiply(1.0 / size[:, None]).tocsr()
     log1p_mean = scaled.log1p().mean(axis=0).A1
+    log1p_mean[log1p_mean == 0] = np.log(2) / counts.shape[0]
     return GeneMoments(*map(torch.as_tensor, (mean, log1p_mean, theta, zero_probability)))

@@ -31,7 +31,22 @@ class MseCounts(OnCounts, SquaredError):
         # cutting at zero raises the expected count above the location
         scale = log_scale.exp()
         location = cut_normal.location_of(mean, scale)
-        return {"location": location, "scale": scale, "size_factor": mean.new_ones(1, 1)}
+        return {
+            "location": location, "scale": scale, "size_factor": mean.new_ones(1, 1),
+            "count_mean": mean, "count_variance": cut_normal.variance_at(mean, scale),
+        }  # fmt: skip
+
+    def mean(self, **parameters: Tensor) -> Tensor:
+        """The location, a negative one zero; as noise, the mean that was given."""
+        return (
+            parameters["count_mean"] if "count_mean" in parameters else super().mean(**parameters)
+        )
+
+    def variance(self, **parameters: Tensor) -> Tensor:
+        """That of the Gaussian before it is cut; as noise, that of the counts."""
+        if "count_variance" in parameters:
+            return parameters["count_variance"]
+        return super().variance(**parameters)
 
     def residual_noise(self, counts: Tensor, mean: Tensor) -> dict[str, Tensor]:
         """Spread at which the cut normal's counts have the observed mean squared residual.

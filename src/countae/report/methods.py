@@ -87,8 +87,9 @@ def _networks(data: Dataset) -> str:
     return (
         f"Each loss trained the same autoencoder: encoder widths {network['hidden']}, "
         f"mirrored in the decoder, a bottleneck of {network['latent']}, dropout "
-        f"{network['dropout']}. All started at the gene's mean and, where a loss has noise of its "
-        "own, at the noise fitted around that mean. All had the same budget: AdamW with step size "
+        f"{network['dropout']}. All started at the gene's mean, NB and ZINB with the noise that "
+        "is most probable around it, other losses with moments. All had the same budget: AdamW "
+        "with step size "
         f"{training['learning_rate']}, reached over the first {record['warm_up_steps']} steps, "
         f"and weight decay {training['weight_decay']}, "
         f"{training['batch_size']} cells per step, at most "

@@ -141,7 +141,9 @@ def _power(found: dict[str, Any]) -> Condition:
 
 def _condition(step: str, key: str, found: dict[str, Any]) -> Condition:
     what = CONDITIONS.get((step, key)) or CONDITIONS.get(key) or key.replace("_", " ")
-    return Condition(what, STATES[found["met"]], _detail(step, key, found))
+    open_ = found["met"] is None and "bootstrap_largest" in found
+    state = "cannot tell" if open_ else STATES[found["met"]]
+    return Condition(what, state, _detail(step, key, found))
 
 
 def _detail(step: str, key: str, found: dict[str, Any]) -> str:
@@ -168,7 +170,7 @@ def _detail(step: str, key: str, found: dict[str, Any]) -> str:
     reason = found.get("reason", "")
     if reason and reason != STATES[found["met"]]:
         said.append(reason)
-    elif found["met"] is None:
+    elif found["met"] is None and "bootstrap_largest" not in found:
         said.append(f"no {_simpler(step, key)} data were simulated")
     return "; ".join(said)
 
