@@ -82,6 +82,8 @@ def _sentence(rows: dict[str, dict[str, Any]], apart: dict[str, int] | None) -> 
             parts.append(
                 f"of {name} {row['right']} of {row['n']} times, else {' or '.join(others)}"
             )
+    if not parts:
+        return "None of the simulated families is one that a verdict could name."
     said = "On data simulated from your own fit the verdict names the true family " + "; ".join(
         parts
     )

@@ -59,6 +59,7 @@ def test_without_zinb_rehearsals_nothing_is_said_of_genes():
     found = confusion([made("nb", "nb")])
     assert found["told_apart"] is None
     assert found["sentence"].endswith("nb every time.")
+    assert confusion([made("heavy_tailed", "nb")])["sentence"].startswith("None of the simulated")
     with pytest.raises(ScoreError, match="Fix: run `countae rehearse`"):
         confusion([])
 
