@@ -16,7 +16,7 @@ from countae.cli_fit import fit, hide, score, tune, tune_trial
 from countae.cli_verdict import bootstrap, explain, rank, referee, rehearse, verdict
 from countae.config import Source
 from countae.errors import CountaeError
-from countae.options import Threads, escaped, loaded, log, names, numbers, settings
+from countae.options import LARGEST_SEED, Threads, escaped, loaded, log, names, numbers, settings
 from countae.registry import PLUGINS, use_plugins
 
 app = typer.Typer(
@@ -240,7 +240,7 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Folder of one data set's results.")],
     output: Annotated[Path, typer.Argument(help="The .h5ad file to write.")],
     likelihoods: Annotated[str, typer.Option(help="Losses to include.")],
-    seed: Annotated[int, typer.Option(help="Seed of the networks.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the networks.")] = 0,
     denoised: Annotated[
         bool, typer.Option("--denoised/--no-denoised", help="Add a dense layer per loss.")
     ] = True,

@@ -10,7 +10,7 @@ import typer
 
 from countae import config
 from countae.errors import ConfigError, FitDivergedError
-from countae.options import Device, Threads, escaped, loaded, log, names, settings
+from countae.options import Device, Seed, Threads, escaped, loaded, log, names, settings
 
 EPOCHS_BETWEEN_LINES = 25
 
@@ -47,7 +47,7 @@ def fit(
     output: Annotated[Path, typer.Argument(help="model.safetensors to write.")],
     record: Annotated[Path, typer.Option(help="fit.json to write.")],
     likelihood: Annotated[str, typer.Option(help="The loss; see `countae list likelihoods`.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and masks.")] = 0,
+    seed: Seed = 0,
     threads: Threads = 1,
     device: Device = "auto",
     tuned: Annotated[
@@ -98,7 +98,7 @@ def tune_trial(
     counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
     output: Annotated[Path, typer.Argument(help="trial.json to write.")],
     likelihood: Annotated[str, typer.Option(help="The loss; see `countae list likelihoods`.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and masks.")] = 0,
+    seed: Seed = 0,
     threads: Threads = 1,
     device: Device = "auto",
     *,

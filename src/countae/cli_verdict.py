@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,17 @@ import typer
 
 from countae import config
 from countae.errors import ConfigError, ScoreError
-from countae.options import Device, Threads, escaped, loaded, log, names, numbers, settings
+from countae.options import (
+    LARGEST_SEED,
+    Device,
+    Threads,
+    escaped,
+    loaded,
+    log,
+    names,
+    numbers,
+    settings,
+)
 
 if TYPE_CHECKING:
     from countae.counts import CountMatrix
@@ -22,6 +33,12 @@ ControlSeeds = Annotated[str, typer.Option(help="Further seeds of the A/A arm.")
 Tuned = Annotated[
     str, typer.Option("--tuned", help="tuning.json of each loss, with commas; empty for none.")
 ]
+STEPS = ("story", "overdispersion", "zero_inflation")
+# what `explain` reads of a verdict.json
+TOLD = (
+    "sentence", "axes.*.outcome", "axes.*.reason", *(f"{name}.reason" for name in STEPS),
+    "protocols.*.reason",
+)  # fmt: skip
 
 
 @settings("network", "training", "verdict")
@@ -126,7 +143,9 @@ def rehearse(
     likelihoods: Losses,
     seeds: Seeds,
     tuned: Tuned = "",
-    replicate: Annotated[int, typer.Option(min=0, help="Seed of the simulated counts.")] = 0,
+    replicate: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the simulated counts.")
+    ] = 0,
     threads: Threads = 1,
     device: Device = "auto",
     *,
@@ -219,13 +238,13 @@ def explain(
     Example: countae explain results/pbmc68k/verdict.json
     """
     for path in verdicts:
-        found = _with_keys(path, "verdict.json", "sentence", "axes", "story", "protocols")
+        found = _with_keys(path, "verdict.json", *TOLD)
         typer.echo(found["sentence"])
         if short:
             continue
         for name, axis in found["axes"].items():
             typer.echo(f"  {name} ({axis['outcome']}): {axis['reason']}")
-        for name in ("story", "overdispersion", "zero_inflation"):
+        for name in STEPS:
             typer.echo(f"  {name.replace('_', ' ')}: {found[name]['reason']}")
         for protocol in found["protocols"].values():
             typer.echo(f"  {protocol['reason']}")
@@ -244,14 +263,28 @@ def _check_arms(likelihoods: str, seeds: str) -> None:
             f"--seeds must name one or more different seeds, but is {seeds!r}: the same fit twice "
             "would pass for two. Fix: write them with commas, like 0,1,2."
         )
+    _check_seeds(numbered, "--seeds")
+
+
+def _check_seeds(seeds: list[int], option: str) -> None:
+    """Raise ConfigError for a seed that the generators do not take."""
+    wrong = [seed for seed in seeds if not 0 <= seed <= LARGEST_SEED]
+    if wrong:
+        raise ConfigError(
+            f"{option} must be whole numbers from 0 to {LARGEST_SEED}, but has {wrong[0]}. Fix: "
+            "choose smaller ones, like 0,1,2."
+        )
 
 
 def _with_keys(path: Path, what: str, *keys: str) -> dict[str, Any]:
-    """Content of a JSON file that must have some keys; ScoreError when it lacks one."""
+    """Content of a JSON file that must have some keys; ScoreError when it lacks one.
+
+    A key with dots leads into inner objects, where ``*`` is every key.
+    """
     from countae.files import read_json
 
     found = read_json(config.existing_file(path, what))
-    missing = [key for key in keys if not isinstance(found, dict) or key not in found]
+    missing = [key for key in keys if not _has(found, key)]
     if missing:
         raise ScoreError(
             f"{path}: is no {what} of this version of countae, since it has no "
@@ -260,8 +293,18 @@ def _with_keys(path: Path, what: str, *keys: str) -> dict[str, Any]:
     return found
 
 
+def _has(found: Any, key: str) -> bool:
+    """Whether a key with dots leads to a value, for ``*`` in each of the inner objects."""
+    first, _, rest = key.partition(".")
+    if not isinstance(found, dict):
+        return False
+    if first == "*":
+        return all(_has(inner, rest) for inner in found.values())
+    return first in found and (not rest or _has(found[first], rest))
+
+
 def _replicates(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """What ``countae bootstrap`` wrote; ScoreError for another file."""
+    """What ``countae bootstrap`` wrote; ScoreError for another file or a lacking statistic."""
     from countae.files import read_json
     from countae.story import RIVALS
 
@@ -275,7 +318,35 @@ def _replicates(path: Path) -> dict[str, list[dict[str, Any]]]:
             f"{path}: must be a bootstrap.json, with lists of statistics by family, but is not. "
             "Fix: name the file that `countae bootstrap` wrote."
         )
+    for family, made in found.items():
+        for number, record in enumerate(made):
+            _check_replicate(record, family, f"{path}: {family}.{number}")
     return found
+
+
+def _check_replicate(record: Any, family: str, where: str) -> None:
+    """Raise ScoreError unless a replicate has a number for each statistic that is read of it."""
+    from countae.story import ASKED, DROPOUT, PLAIN
+
+    needed = [name for asked in ASKED.values() for name, of in asked.items() if of == family]
+    if family in (PLAIN, DROPOUT):  # these two are compared with each other
+        needed = [*ASKED["zero_inflation"]]
+    needed += ["zero_p"] if family == DROPOUT else []
+    known = record if isinstance(record, dict) else {}
+    wrong = [name for name in needed if not _is_number(known.get(name))]
+    if wrong or not isinstance(record, dict):
+        raise ScoreError(
+            f"{where}: must be an object with a number for each of {', '.join(needed)}, but "
+            + (f"has none for {', '.join(wrong)}" if known else f"is {record!r}"[:80])
+            + ". The file is damaged, or of another version of countae. Fix: make it again with "
+            "`countae bootstrap`."
+        )
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value of a JSON file is a finite number."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)
 
 
 def _tuned(files: str, likelihoods: str) -> dict[str, dict[str, Any]]:
@@ -294,9 +365,9 @@ def _results(
     from countae.results import Results
 
     _check_arms(likelihoods, seeds)
-    return Results(
-        folder, names(likelihoods), numbers(seeds), rule["control"], numbers(control_seeds)
-    )
+    control = numbers(control_seeds)
+    _check_seeds(control, "--control-seeds")
+    return Results(folder, names(likelihoods), numbers(seeds), rule["control"], control)
 
 
 def _decided(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import math
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -179,7 +181,10 @@ def existing_file(path: str | Path, what: str) -> Path:
 
 
 def _check(value: Any, rules: dict[str, Any], where: str, *, only_keys: bool = False) -> None:
-    """Raise ConfigError for the first violation of a schema, unknown keys before all others."""
+    """Raise ConfigError for the first violation of a schema, unknown keys before all others.
+
+    A number must be finite besides: NaN breaks no bound, since every comparison with it is false.
+    """
     import jsonschema
 
     errors = list(jsonschema.Draft202012Validator(rules).iter_errors(value))
@@ -198,6 +203,20 @@ def _check(value: Any, rules: dict[str, Any], where: str, *, only_keys: bool = F
             raise ConfigError(
                 f"{where}: {place or 'top level'}: {error.message}. {meaning}".rstrip()
             )
+    for place, number in _not_finite(value):
+        raise ConfigError(
+            f"{where}: {place or 'top level'}: must be a finite number, but is {number}. Fix: "
+            "write a number, or leave the key out for its default."
+        )
+
+
+def _not_finite(value: Any, place: str = "") -> Iterator[tuple[str, float]]:
+    """Place and value of each NaN or infinity inside nested values."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield place, value
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _not_finite(inner, f"{place}.{key}" if place else str(key))
 
 
 def _filled(value: dict[str, Any], rules: dict[str, Any]) -> dict[str, Any]:

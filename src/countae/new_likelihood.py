@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from countae import likelihoods
+from countae import baselines, likelihoods, protocols
 from countae.errors import ConfigError
 from countae.files import written_aside
 
+# words that stand where results name a loss
+WORDS = {"referee", "tie", "undecided", "not_testable", "native"}
 TEMPLATE = Path(likelihoods.__file__).with_name("_template.py")
 
 
@@ -18,7 +20,8 @@ def write(name: str, folder: Path) -> Path:
     Raises
     ------
     ConfigError
-        When the name cannot be one, or is taken, or the file is there.
+        When the name cannot be one, or is taken, or means something else in results, or the file
+        is there.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ConfigError(
@@ -27,6 +30,17 @@ def write(name: str, folder: Path) -> Path:
         )
     if name in likelihoods.names():
         raise ConfigError(f"There is a likelihood called {name!r} already. Fix: choose another.")
+    meanings = (
+        ("a baseline", baselines.names()),
+        ("a hold-out protocol", protocols.names()),
+        ("a word of the verdict or of its tables", WORDS),
+    )
+    for meaning, taken in meanings:
+        if name in taken:
+            raise ConfigError(
+                f"{name!r} cannot name a loss: in results it is {meaning}, and the two would be "
+                "taken for each other. Fix: choose another, like my_loss."
+            )
     path = folder / f"{name}.py"
     if path.exists():
         raise ConfigError(f"{path}: is there already and is left as it is. Fix: choose another.")

@@ -21,6 +21,11 @@ def choice(values: list[str]) -> Any:
     return Literal[tuple(values)]  # type: ignore[valid-type]
 
 
+LARGEST_SEED: int = config.schema()["properties"]["seeds"]["items"]["maximum"]
+Seed = Annotated[
+    int,
+    typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of weights, order and masks."),
+]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Processor threads of torch.")]
 if TYPE_CHECKING:
     Device = str

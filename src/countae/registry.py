@@ -116,15 +116,19 @@ class Registry:
         plugin = next((p for p in plugin_files(self.package) if p.stem == name), None)
         try:
             importlib.import_module(f"{self.package}.{name}")
-            return self._members[name]
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a plugin may fail in any way
             if plugin is None:
                 raise
-            found = (
-                f"registers no {self.kind} called {name!r}"
-                if isinstance(error, KeyError)
-                else f"cannot be imported: {type(error).__name__}: {error}"
-            )
-            raise ConfigError(
-                f"{plugin}: {found}. Fix: compare it with what `countae new-likelihood` writes."
+            raise _unusable(
+                plugin, f"cannot be imported: {type(error).__name__}: {error}"
             ) from error
+        if plugin is not None and name not in self._members:
+            raise _unusable(plugin, f"registers no {self.kind} called {name!r}")
+        return self._members[name]
+
+
+def _unusable(plugin: Path, found: str) -> ConfigError:
+    """The error of a plugin that cannot be used."""
+    return ConfigError(
+        f"{plugin}: {found}. Fix: compare it with what `countae new-likelihood` writes."
+    )

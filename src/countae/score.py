@@ -86,8 +86,14 @@ def score_baseline(name: str, matrix: CountMatrix, *, wanted: list[str]) -> Scor
     Raises
     ------
     ScoreError
-        For the oracle of data whose truth nobody knows.
+        For the oracle of data whose truth nobody knows, or of which molecules are hidden.
     """
+    if name == "oracle" and matrix.protocol != "masked":
+        raise ScoreError(
+            f"{matrix.source}: the oracle is the truth of whole counts, but of these half of the "
+            f"molecules are hidden ({matrix.protocol}). Fix: score it on the counts.h5ad of "
+            "`countae prepare`, or score gene_mean here."
+        )
     if name == "oracle" and "truth" not in matrix.adata.uns:
         raise ScoreError(
             f"{matrix.source}: the oracle needs simulated data, but these carry no truth. Fix: "

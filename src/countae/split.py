@@ -10,6 +10,7 @@ from countae.errors import CountMatrixError
 
 PARTS = ("train", "validation", "test")
 MINIMUM_CELLS = 5
+LEAST_VISIBLE = 1e-6  # of the library; a share of 0 comes out as ±1e-7 in single precision
 FOLD_BLOCK = 256  # cells per random stream: folds do not depend on how many cells are read at once
 
 
@@ -78,7 +79,9 @@ def visible_size_factor(
     .. math:: s_i = \frac{l_i - \sum_{j\,hidden} x_{ij}}{1 - \sum_{j\,hidden} q_j} \Big/ l_{ref}
 
     with :math:`q_j` the gene's share of all training counts. At least one visible count is
-    assumed, since a size of zero would promise that nothing is ever seen.
+    assumed, since a size of zero would promise that nothing is ever seen. Where all genes of the
+    library are hidden at once, as happens in panels of a few genes, nothing is known of the cell:
+    it gets the size of the average cell, 1.
 
     Parameters
     ----------
@@ -93,4 +96,6 @@ def visible_size_factor(
     """
     visible = library_size - (counts * hidden).sum(-1)[:, None]
     share = 1.0 - (hidden * gene_share).sum(-1)[:, None]
-    return visible.clip(1.0) / share / reference_size
+    unseen = share <= LEAST_VISIBLE
+    size = visible.clip(1.0) / (share * ~unseen + unseen) / reference_size
+    return size * ~unseen + unseen  # times 1 plus 0 keeps every bit of the others

@@ -21,7 +21,7 @@ ALLOWED = {
     "likelihoods": {"kernels"},
     "protocols": set(),
     "model": {"likelihoods", "protocols"},
-    "new_likelihood": {"likelihoods"},
+    "new_likelihood": {"likelihoods", "baselines", "protocols"},
     "noise_heads": {"likelihoods", "kernels"},
     "fit": {"model", "likelihoods", "protocols", "noise_heads"},
     "predict": {"fit", "model", "likelihoods", "protocols"},

@@ -46,12 +46,36 @@ def test_every_key_has_a_description_and_a_default():
         ({"baselines": ["gene_men"]}, "no baseline called 'gene_men'. Did you mean 'gene_mean'?"),
         ({"likelihoods": ["poisson", "zinb"]}, "verdict.control must be one of the likelihoods"),
         ({"device": "gpu"}, "device: 'gpu' is not one of"),
+        ({"seeds": [0, 10**20]}, f"seeds.1: {10**20} is greater than the maximum of 4294967295"),
+        ({"split": {"split_seed": 2**32}}, "split.split_seed: 4294967296 is greater"),
+        ({"simulate": {"simulation_seed": 2**32}}, "simulation_seed: 4294967296 is greater"),
+        ({"tuning": {"tuning_seed": 2**32}}, "tuning_seed: 4294967296 is greater"),
     ],
 )
 def test_a_wrong_configuration_is_told_with_its_place_and_a_proposal(given, words):
     with pytest.raises(ConfigError) as error:
         config.validated(given, where="config.yaml")
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("text", [".nan", ".inf", "-.inf"])
+@pytest.mark.parametrize(
+    ("section", "key", "form"),
+    [
+        ("split", "test_fraction", "{}"),
+        ("training", "learning_rate", "{}"),
+        ("verdict", "level", "{}"),
+        ("tuning", "learning_rates", "[0.1, {}]"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_told_with_its_place(tmp_path, text, section, key, form):
+    path = tmp_path / "config.yaml"
+    path.write_text(f"{section}:\n  {key}: {form.format(text)}\n")
+    with pytest.raises(ConfigError, match=rf"config.yaml: {section}\.{key}(\.1)?: "):
+        config.read_config(path)
+    if text == ".nan":
+        with pytest.raises(ConfigError, match=r"must be a finite number, but is nan\. Fix:"):
+            config.read_config(path)
 
 
 def test_a_missing_or_broken_file_is_told(tmp_path):

@@ -65,6 +65,9 @@ def test_a_plugin_may_not_replace_a_member(plugins):
         ("x = 1", "registers no likelihood called 'mine_broken'"),
         ("import (", "cannot be imported: SyntaxError"),
         ("import no_such_module", "cannot be imported: ModuleNotFoundError"),
+        ("import sys; sys.exit(3)", "cannot be imported: SystemExit: 3"),
+        ("raise SystemExit", "cannot be imported: SystemExit"),
+        ("{}['theta']", "cannot be imported: KeyError: 'theta'"),
     ],
 )
 def test_a_plugin_that_does_not_load_is_told_with_its_file(plugins, text, words):
@@ -72,3 +75,22 @@ def test_a_plugin_that_does_not_load_is_told_with_its_file(plugins, text, words)
     with pytest.raises(ConfigError, match=r"mine_broken.py: .*Fix") as told:
         likelihoods.get("mine_broken")
     assert words in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        *((name, "baseline") for name in ("gene_mean", "oracle")),
+        *((name, "hold-out protocol") for name in ("masked", "thinning", "nb_splitting")),
+        *((name, "word") for name in ("referee", "tie", "undecided", "not_testable", "native")),
+    ],
+)
+def test_a_new_loss_may_not_have_the_name_of_something_else_in_results(tmp_path, name, meaning):
+    with pytest.raises(ConfigError, match=rf"'{name}' cannot name a loss.* a {meaning}.*Fix"):
+        write(name, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_new_loss_may_have_the_name_of_a_simulator(tmp_path):
+    """Limit: simulators and losses never stand in the same place."""
+    assert write("heavy_tailed", tmp_path).exists()

@@ -5,14 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from anndata import AnnData
 from conftest import SETTINGS, prepared
+from scipy import sparse
 from sklearn.metrics import silhouette_score
 
 from countae import likelihoods, metrics
+from countae.config import Source
 from countae.errors import ScoreError
 from countae.fit import fit
+from countae.hold_out import hide
 from countae.noise import noise_families
 from countae.predict import reconstruct
+from countae.prepare import prepare
 from countae.score import score_baseline, score_network
 
 SECONDARY = {name for name in metrics.names() if metrics.get(name).secondary}
@@ -79,6 +84,38 @@ def test_metrics_of_the_truth_are_left_out_without_one(small_nb):
     assert not {"mean_log_error", "dispersion_log_error"} & set(scores.table["metric"])
     with pytest.raises(ScoreError, match="oracle needs simulated data"):
         score_baseline("oracle", blind, wanted=[])
+
+
+def test_the_oracle_is_the_truth_of_whole_counts_only(small_nb):
+    thinned = hide(small_nb, "thinning")
+    with pytest.raises(ScoreError, match=r"truth of whole counts.*\(thinning\)\. Fix: score it"):
+        score_baseline("oracle", thinned, wanted=[])
+
+
+@pytest.mark.parametrize("n_genes", [1, 2])
+def test_panels_of_few_genes_are_fitted_and_scored(n_genes, tmp_path):
+    """All genes of many cells are hidden at once; their size is then that of the average cell."""
+    rng = np.random.default_rng(0)
+    counts = sparse.csr_matrix(rng.poisson(rng.gamma(2.0, 10.0, (80, n_genes)) + 1))
+    names = [f"gene{j}" for j in range(n_genes)]
+    AnnData(counts, var=pd.DataFrame(index=names)).write_h5ad(tmp_path / "panel.h5ad")
+    matrix, _ = prepare(
+        Source(str(tmp_path / "panel.h5ad"), genes="all"),
+        simulate=SETTINGS["simulate"],
+        quality=SETTINGS["quality"] | {"min_genes_per_cell": 1, "min_counts_per_cell": 1},
+        genes=SETTINGS["genes"],
+        held_out=SETTINGS["split"],
+    )
+    assert (matrix.fold == matrix.fold[:, :1]).all(axis=1).any()
+    null = score_baseline("gene_mean", matrix, wanted=[])
+    assert np.isfinite(summary(null, "log_score", "nb"))
+    network, record = fit(
+        matrix, "nb", seed=0, network={"hidden": [8], "latent": 2, "dropout": 0.0},
+        training=SETTINGS["training"] | {"max_epochs": 4},
+    )  # fmt: skip
+    assert np.isfinite(record.validation_loss).all()
+    found = score_network(network, matrix, wanted=["log_score"])
+    assert np.isfinite(found.cells["value"]).all()
 
 
 def test_extra_zeros_are_judged_where_the_data_and_the_noise_have_them(monkeypatch):

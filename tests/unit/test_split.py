@@ -183,3 +183,32 @@ def test_a_cell_without_visible_counts_keeps_a_positive_size():
         library_size=np.array([[7.0]]), gene_share=np.array([0.5, 0.5]), reference_size=10.0,
     )  # fmt: skip
     np.testing.assert_allclose(value, [[1 / 0.5 / 10]])
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.as_tensor])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_cell_of_which_nothing_is_seen_is_average(form, dtype):
+    """By hand: shares of 0.7 and 0.3 are the whole library; the second cell hides both."""
+    given = {
+        "counts": np.array([[30, 10], [30, 10], [30, 10]]), "hidden": np.eye(3, 2)[[0, 0, 1]],
+        "library_size": np.full((3, 1), 40), "gene_share": np.array([0.7, 0.3]),
+    }  # fmt: skip
+    given["hidden"][1] = 1
+    given = {name: form(value.astype(dtype)) for name, value in given.items()}
+    value = visible_size_factor(**given, reference_size=20.0)
+    assert value.dtype == given["counts"].dtype
+    expected = [[10 / 0.3 / 20], [1], [30 / 0.7 / 20]]
+    np.testing.assert_allclose(value, expected, rtol=1e-6)  # float32
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.as_tensor])
+def test_cells_of_which_something_is_seen_keep_every_bit(entries, form):
+    """Oracle: the formula itself; float32 as in training."""
+    counts, outside, hidden, share = (form(np.asarray(x, dtype=np.float32)) for x in entries)
+    library = counts.sum(-1)[:, None] + outside
+    value = visible_size_factor(
+        counts=counts, hidden=hidden, library_size=library, gene_share=share, reference_size=80.0
+    )
+    visible = library - (counts * hidden).sum(-1)[:, None]
+    expected = visible.clip(1.0) / (1.0 - (hidden * share).sum(-1)[:, None]) / 80.0
+    assert (value == expected).all()

@@ -1,11 +1,13 @@
 import os
 import shlex
+from itertools import chain, islice
 
 import countae
 from countae import config as contract
 from countae import simulate, tuning
 from countae.errors import CountaeError
 from countae.fingerprint import fingerprint
+from countae.options import LARGEST_SEED
 
 try:
     SETTINGS = contract.validated(config, where="configuration")
@@ -15,8 +17,10 @@ except CountaeError as error:
 
 SEEDS = SETTINGS["seeds"]
 CONTROL = SETTINGS["verdict"]["control"]
-# the A/A arm: as many further seeds of one loss, so that it can be compared with itself
-CONTROL_SEEDS = [max(SEEDS) + 1 + k for k in range(len(SEEDS))]
+# the A/A arm: as many further seeds of one loss, so that it can be compared with itself; the next
+# larger ones, and after the largest that there is the smallest free ones
+_further = chain(range(max(SEEDS) + 1, LARGEST_SEED + 1), range(max(SEEDS)))
+CONTROL_SEEDS = [*islice((seed for seed in _further if seed not in SEEDS), len(SEEDS))]
 
 # settings that every loss tries before it is trained; none unless `tuning.trials` asks for them
 TRIALS = tuning.trials(

@@ -8,7 +8,7 @@ from typing import Any
 
 from countae import config
 from countae.report.glossary import entries
-from countae.report.load import Dataset
+from countae.report.load import NULL, Dataset
 from countae.report.look import percent, whole
 from countae.report.tables import plain
 from countae.wording import listed, short
@@ -277,10 +277,10 @@ def commands(data: Dataset) -> str:
     """The verbs that make these results again, for a shell."""
     root, control = shlex.quote(f"results/{data.name}"), data.verdict["control"]
     others = list(map(shlex.quote, data.verdict.get("protocols") or {}))
-    lines = [_prepare(data, root), *_compared(data, root, control["seeds"])]
+    lines = [_prepare(data, root), *_compared(data, root, data.baselines, control["seeds"])]
     for name in others:
         lines.append(f"# {name}\n{_hide(data, root, name)}")
-        lines += [*_compared(data, f"{root}/{name}", []), _decide(data, f"{root}/{name}")]
+        lines += [*_compared(data, f"{root}/{name}", [NULL], []), _decide(data, f"{root}/{name}")]
     arm = f" --control-seeds {_commas(control['seeds'])}" if control["seeds"] else ""
     more = f" --protocols {_commas(others)}" if others else ""
     lines += [
@@ -293,13 +293,15 @@ def commands(data: Dataset) -> str:
     return "\n\n".join(lines)
 
 
-def _compared(data: Dataset, root: str, control_seeds: list[int]) -> list[str]:
-    """What fits and scores all losses and baselines in one folder."""
+def _compared(
+    data: Dataset, root: str, baselines: list[str], control_seeds: list[int]
+) -> list[str]:
+    """What fits and scores all losses, and some baselines, in one folder."""
     lines = [_fits(data, root, data.losses, data.seeds)]
     if control_seeds:
         arm = _fits(data, root, [data.verdict["control"]["likelihood"]], control_seeds)
         lines.append(f"# the A/A control\n{arm}")
-    for name in map(shlex.quote, data.baselines):
+    for name in map(shlex.quote, baselines):
         of_it = f"{root}/{name}/seed0"
         lines.append(f"{_score(root, of_it)} --baseline {name}")
     return lines

@@ -242,6 +242,10 @@ def test_commands_hide_molecules_for_each_protocol(data):
     assert "countae hide results/toy/counts.h5ad results/toy/thinning/counts.h5ad" in text
     assert "--protocol nb_splitting --model results/toy/nb/seed0/model.safetensors" in text
     assert "--protocols thinning,nb_splitting --drawn results/toy/bootstrap.json" in text
+    for protocol in ("thinning", "nb_splitting"):
+        assert f"results/toy/{protocol}/gene_mean/seed0/entries.npz --baseline gene_mean" in text
+        assert f"results/toy/{protocol}/oracle" not in text
+    assert "results/toy/oracle/seed0/entries.npz --baseline oracle" in text
 
 
 def test_ranks_are_ordered_by_their_mean(ranks):
