@@ -96,7 +96,8 @@ def show(rows: list[dict[str, Any]]) -> None:
     """Print the table in Markdown."""
     losses = list(rows[0]["verdict"]["axes"]["overall"]["scores"])
     print(
-        "\n| data | protocol | cells × genes | " + " | ".join(losses) + " | gene mean, NB noise "
+        "\n| data | protocol | cells × genes | " + " | ".join(losses) + " | gene mean, NB noise ",
+        end="",
     )
     print("| gain (interval) | prediction | story | zero inflation |")
     print("|---" * (len(losses) + 8) + "|")
