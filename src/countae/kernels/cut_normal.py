@@ -15,8 +15,8 @@ GRID = torch.cat([torch.linspace(-8, -2, 60), torch.linspace(-1.95, 6, 160)]).do
 WIDE = 8.0  # from this spread on, rounding and the sum's tail do not matter
 
 
-def location_of(mean: Tensor, spread: Tensor) -> Tensor:
-    """Locations at which the rounded, cut normal has the given mean.
+def location_and_variance(mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Locations at which the rounded, cut normal has the given mean, and its variance there.
 
     Parameters
     ----------
@@ -25,16 +25,23 @@ def location_of(mean: Tensor, spread: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor, (cell, gene); equal to the mean more than six spreads above zero
+    location : Tensor, (cell, gene); equal to the mean more than six spreads above zero
+    variance : Tensor, (cell, gene)
     """
-    at, expected, _ = moments(spread)
-    return _at_means(mean, expected, at, mean)
+    at, expected, variance = moments(spread)
+    return _at_means(mean, expected, at, mean), _variance(mean, spread, expected, variance)
 
 
 def variance_at(mean: Tensor, spread: Tensor) -> Tensor:
     """Variance of the counts, (level, gene), where they have the given means, (level, gene)."""
     _, expected, variance = moments(spread)
-    return _at_means(mean, expected, variance.log(), (spread.square() + 1 / 12).log()).exp()
+    return _variance(mean, spread, expected, variance)
+
+
+def _variance(mean: Tensor, spread: Tensor, expected: Tensor, variance: Tensor) -> Tensor:
+    """Variances read from the grid; where it has ended, the normal's and that of rounding."""
+    above = (spread.square() + 1 / 12).log()
+    return _at_means(mean, expected, variance.log(), above).exp()
 
 
 def moments(spread: Tensor) -> tuple[Tensor, Tensor, Tensor]:

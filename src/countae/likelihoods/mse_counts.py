@@ -30,10 +30,10 @@ class MseCounts(OnCounts, SquaredError):
     def from_mean(self, mean: Tensor, log_scale: Tensor) -> dict[str, Tensor]:
         # cutting at zero raises the expected count above the location
         scale = log_scale.exp()
-        location = cut_normal.location_of(mean, scale)
+        location, variance = cut_normal.location_and_variance(mean, scale)
         return {
             "location": location, "scale": scale, "size_factor": mean.new_ones(1, 1),
-            "count_mean": mean, "count_variance": cut_normal.variance_at(mean, scale),
+            "count_mean": mean, "count_variance": variance,
         }  # fmt: skip
 
     def mean(self, **parameters: Tensor) -> Tensor:
