@@ -21,7 +21,7 @@ HALVINGS = 60  # of a bracket that is a factor of two wide: to the last bit
 
 @register("huber")
 class Huber(OnCounts):
-    r"""Huber's loss ρ of the residual r = x − m, with m = size factor × network output.
+    r"""Huber's loss ρ of the residual r = x − m, with m = size factor × exp(network output).
 
     .. math:: ρ(r) = r^2/2 \;\text{ for } |r| \le δ, \quad δ(|r| - δ/2) \;\text{ beyond}
 

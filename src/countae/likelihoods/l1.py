@@ -13,7 +13,7 @@ from countae.likelihoods._cut_density import OnCounts
 
 @register("l1")
 class AbsoluteError(OnCounts):
-    r"""Absolute error on raw counts, :math:`|x - m|` with m = size factor × network output.
+    r"""Absolute error on raw counts, :math:`|x - m|` with m = size factor × exp(network output).
 
     Scored as the Laplace density that it assumes, :math:`e^{-|x-m|/s}/2s`, cut into integers.
     ``scale`` s is the mean absolute residual of each gene's hidden validation entries; the

@@ -15,7 +15,7 @@ STEPS = 12  # of the fixed-point iteration; enough for three digits
 
 @register("mse_counts")
 class MseCounts(OnCounts, SquaredError):
-    r"""Squared error on raw counts, :math:`(x - m)^2` with m = size factor × network output.
+    r"""Squared error on raw counts, :math:`(x - m)^2` with m = size factor × exp(network output).
 
     Scored as the Gaussian on the integers of :class:`SquaredError`, with g the identity.
     Reference: Bishop 2006, Pattern Recognition and Machine Learning, eq. 1.62 (least squares is

@@ -16,7 +16,7 @@ class WeightedMse(OnCounts, SquaredError):
 
     :math:`s_i r_j` is the gene's mean at the cell's size factor, which is its variance if it were
     Poisson: a residual of a rare gene weighs more, and one in a deep cell less. m is size factor
-    × network output. Scored as the Gaussian with variance :math:`σ_j^2 s_i r_j`, cut into
+    × exp(network output). Scored as the Gaussian with variance :math:`σ_j^2 s_i r_j`, cut into
     integers; ``scale`` σ, (gene,), is the root mean weighted square of hidden validation entries.
     ``weight`` w, (gene,), is set from the training cells and not learnt.
     Reference: Wedderburn 1974, doi:10.1093/biomet/61.3.439 (variance as a function of the mean).
@@ -25,13 +25,13 @@ class WeightedMse(OnCounts, SquaredError):
     name = "weighted_mse"
     title = "Weighted squared error on counts"
     reference = "10.1093/biomet/61.3.439"
-    heads = {"location": "entry", "log_scale": "gene", "log_weight": "gene"}
+    heads = {"log_location": "entry", "log_scale": "gene", "log_weight": "gene"}
     parameters = ("location", "scale", "size_factor", "weight")
 
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:
         over_poisson = 1 + moments.mean / moments.inverse_dispersion
         return {
-            "location": moments.mean,
+            "log_location": moments.mean.log(),
             "log_scale": 0.5 * over_poisson.log(),
             "log_weight": -moments.mean.log(),
         }

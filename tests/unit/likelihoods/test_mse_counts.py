@@ -86,8 +86,10 @@ def test_samples(mse, assert_samples_agree, m, s):
 
 
 def test_loss_is_the_squared_error_of_counts(mse, t64, parameters):
-    """Oracle: (x − s m)² by hand; the head predicts the count at size factor 1."""
-    made = mse.constrain({"location": t64([[2.0]]), "log_scale": t64([0.0])}, t64([[1.5]]))
+    """Oracle: (x − s m)² by hand; the head is log m at size factor 1."""
+    made = mse.constrain(
+        {"log_location": t64([[2.0]]).log(), "log_scale": t64([0.0])}, t64([[1.5]])
+    )
     np.testing.assert_allclose(made["location"], [[3.0]])
     np.testing.assert_allclose(mse.loss(t64([[7.0]]), **made), [[16.0]])
 
@@ -124,5 +126,5 @@ def test_start_by_hand(mse, t64):
     """Oracle: the gene's mean, and a scale of the Poisson's size."""
     moments = likelihoods._base.GeneMoments(t64([4.0]), t64([0.9]), t64([1.5]), t64([0.25]))
     start = mse.start(moments)
-    np.testing.assert_allclose(start["location"], [4.0])
+    np.testing.assert_allclose(start["log_location"].exp(), [4.0])
     np.testing.assert_allclose(start["log_scale"].exp(), [2.0])
