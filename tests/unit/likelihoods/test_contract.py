@@ -74,6 +74,7 @@ def test_is_described(likelihood):
     assert likelihood.complexity >= 0
     assert set(likelihood.heads.values()) <= {"entry", "gene"}
     assert set(likelihood.noise_heads or ()) <= set(likelihood.heads)
+    assert next(iter(likelihood.heads.items())) in {("log_mean", "entry"), ("location", "entry")}
 
 
 def test_names_and_titles_are_unique():
