@@ -70,9 +70,8 @@ def fit(
         from countae.tuning import read_chosen
 
         chosen, budget = read_chosen(config.existing_file(tuned, "tuning.json"), likelihood)
-        network, training = chosen.network, chosen.training
-        config.check_section("network", network)
-        config.check_section("training", training)
+        network = config.completed("network", chosen.network)
+        training = config.completed("training", chosen.training)
     matrix = loaded(counts, threads)
     from countae import fit as training_loop
 

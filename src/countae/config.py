@@ -57,6 +57,15 @@ def defaults(name: str) -> dict[str, Any]:
 def check_section(name: str, values: dict[str, Any]) -> None:
     """Raise ConfigError when values of one section, given as options, break the schema."""
     _check(values, schema()["properties"][name], f"options of `{name}`")
+    if name == "network":
+        _check_network(defaults(name) | values, f"options of `{name}`")
+
+
+def completed(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Values of one section, checked, with the schema's defaults for what is absent."""
+    full = defaults(name) | values
+    check_section(name, full)
+    return full
 
 
 def check_row(row: Source) -> None:
@@ -79,7 +88,8 @@ def validated(config: dict[str, Any], *, where: str = "configuration") -> dict[s
     ------
     ConfigError
         For an unknown key ("did you mean"), a value of the wrong type or range, a likelihood,
-        baseline or metric that does not exist, or more tuning trials than different settings.
+        baseline or metric that does not exist, parts of a network that make no sense together,
+        or more tuning trials than different settings.
     """
     from countae import baselines, likelihoods, metrics, protocols, simulate, tuning
 
@@ -104,6 +114,7 @@ def validated(config: dict[str, Any], *, where: str = "configuration") -> dict[s
             f"{full['verdict']['control']!r} is not. Fix: add it to `likelihoods` or choose from "
             f"{', '.join(full['likelihoods'])}."
         )
+    _check_network(full["network"], where)
     tuning.trials(full["tuning"], network=full["network"], training=full["training"])
     return full
 
@@ -207,6 +218,30 @@ def _check(value: Any, rules: dict[str, Any], where: str, *, only_keys: bool = F
         raise ConfigError(
             f"{where}: {place or 'top level'}: must be a finite number, but is {number}. Fix: "
             "write a number, or leave the key out for its default."
+        )
+
+
+def _check_network(network: dict[str, Any], where: str) -> None:
+    """Raise ConfigError for parts of a network that make no sense together."""
+    for key in ("kl_weight", "kl_warm_up"):
+        if network["bottleneck"] == "plain" and network[key] != defaults("network")[key]:
+            raise ConfigError(
+                f"{where}: network.{key} is {network[key]}, but only a variational bottleneck has "
+                "a KL divergence, and this one is plain. Fix: set network.bottleneck to "
+                f"variational, or leave {key} out."
+            )
+    if network["activation"] == "linear" and network["norm"] == "layer" and network["hidden"]:
+        raise ConfigError(
+            f"{where}: network.activation is linear, but network.norm is layer, which divides "
+            "every cell's hidden units by their own spread, so the network would not be linear. "
+            "Fix: set network.norm to none, or to batch."
+        )
+    if network["weights"] == "tied" and network["conditions"]:
+        raise ConfigError(
+            f"{where}: network.weights is tied, but network.conditions are "
+            f"{', '.join(network['conditions'])}: what encoder and decoder are told enters both "
+            "at their inputs, which have no mirror image. Fix: set network.weights to free, or "
+            "leave conditions out."
         )
 
 

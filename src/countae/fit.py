@@ -18,15 +18,17 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 import countae
-from countae import likelihoods, protocols
+from countae import config, likelihoods, protocols
 from countae.counts import CountMatrix
 from countae.errors import ConfigError, CountMatrixError, FitDivergedError, ScoreError
 from countae.files import write_json, written_aside
+from countae.layers import check_batches
 from countae.likelihoods._base import GeneMoments, Likelihood
 from countae.likelihoods._moments import THETA_BOUNDS, ZERO_PROBABILITY_BOUNDS, gene_moments
 from countae.model import CountAutoencoder, held_out_parameters
 from countae.noise_heads import fit_heads, thinned
 from countae.protocols._base import Protocol, Task
+from countae.protocols._conditions import levels_of
 
 WARM_UP = 50  # steps over which the step size rises; with few cells an epoch is one step
 GENE_HEAD_SPEED = 5.0  # step size of per-gene parameters, which get one gradient, not a layer's
@@ -108,15 +110,18 @@ def fit(
         When the device is not there.
     """
     began, place = time.perf_counter(), choose_device(device)
-    data: Protocol = protocols.get(matrix.protocol)(matrix, place)
+    network = config.completed("network", network)
     train, validation = (np.flatnonzero(matrix.part == name) for name in ("train", "validation"))
+    levels = levels_of(matrix, network["conditions"], train)
+    data: Protocol = protocols.get(matrix.protocol)(matrix, place, levels)
+    check_batches(len(train), training["batch_size"], network["norm"])
     with torch.random.fork_rng(devices=_cuda_devices(place)):
         torch.manual_seed(seed)
         family = likelihoods.get(likelihood)()
         moments = best_constants(
             family, counts=matrix.target(train), size_factor=data.full_size_factor(train)
         )
-        model = CountAutoencoder(family, moments, **network).to(place)
+        model = CountAutoencoder(family, moments, **network, levels=levels).to(place)
         record = FitRecord(
             likelihood, family.title, family.complexity, family.reference, seed, network, training,
             matrix.gene_id.tolist(), place.type, torch.get_num_threads(),
@@ -172,9 +177,9 @@ def _train(
     """Train until the validation loss stops falling; keep the best epoch's weights."""
     settings, generator = record.training, torch.Generator().manual_seed(record.seed)
     step, per_gene = settings["learning_rate"], list(model.gene_heads.parameters())
-    layers = [*model.encoder.parameters(), *model.decoder.parameters()]
+    layers = [p for name, p in model.named_parameters() if not name.startswith("gene_heads.")]
     groups = [
-        {"params": [*layers, *model.entry_heads.parameters()]},
+        {"params": layers},
         {"params": per_gene, "lr": GENE_HEAD_SPEED * step, "weight_decay": 0.0},
     ]
     optimiser = torch.optim.AdamW(
@@ -189,7 +194,7 @@ def _train(
         for batch in np.array_split(train[order], -(-len(train) // settings["batch_size"])):
             task = data.training_task(batch, generator)
             found = _losses(model, task)
-            loss = found[0].mean()
+            loss = found[0].mean() + model.penalty(epoch, found[0].numel())
             if not torch.isfinite(loss):
                 _diverged(record, task, found, epoch)
             optimiser.zero_grad()
@@ -209,7 +214,9 @@ def _train(
                         _diverged(record, task, found, epoch)
         if progress is not None:
             progress(epoch, current)
-        if current < best - SMALLEST_GAIN * abs(best if np.isfinite(best) else 0.0):
+        # weights from before the KL divergence has its whole weight are kept only till then
+        unripe = epoch <= model.kl_warm_up
+        if unripe or current < best - SMALLEST_GAIN * abs(best if np.isfinite(best) else 0.0):
             best, record.best_epoch = current, epoch
             best_state = {name: value.clone() for name, value in model.state_dict().items()}
         if epoch - record.best_epoch >= settings["patience"]:
@@ -220,7 +227,7 @@ def _train(
 
 def _losses(model: CountAutoencoder, task: Task) -> _Found:
     """Training loss of each entry that the task asks for, and the parameters behind it."""
-    parameters = model(task.counts, task.size_factor, task.hidden, task.entries)
+    parameters = model(task.counts, task.size_factor, task.hidden, task.entries, task.condition)
     wanted = task.target if task.entries is None else task.target.reshape(-1)[task.entries]
     return model.likelihood.loss(wanted, **parameters), parameters
 
@@ -288,6 +295,7 @@ def save(model: CountAutoencoder, record: FitRecord, path: str | Path) -> None:
         "countae": countae.__version__,
         "likelihood": record.likelihood,
         "network": json.dumps(record.network),
+        "levels": json.dumps(model.levels),
         "genes": json.dumps(record.genes),
     }
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
@@ -323,7 +331,8 @@ def load(path: str | Path, matrix: CountMatrix) -> CountAutoencoder:
     model = CountAutoencoder(
         likelihoods.get(metadata["likelihood"])(),
         GeneMoments(ones, ones, ones, 0.5 * ones),  # placeholders of the right size
-        **json.loads(metadata["network"]),
+        **(config.defaults("network") | json.loads(metadata["network"])),
+        levels=json.loads(metadata.get("levels", "{}")),
     )
     model.load_state_dict(state)
     return model.eval()
@@ -345,6 +354,13 @@ def versions() -> dict[str, str]:
 def _diverged(record: FitRecord, task: Task, found: _Found, epoch: int) -> None:
     """Raise FitDivergedError naming the first gene and parameter that is not finite."""
     losses = found[0].reshape(-1)
+    told = f"Training {record.likelihood} (seed {record.seed}) diverged in epoch {epoch + 1}: the "
+    mend = (
+        ". The step size is the usual cause. Fix: lower training.learning_rate (now "
+        f"{record.training['learning_rate']})."
+    )
+    if not _overflown(losses).any():
+        raise FitDivergedError(f"{told}bottleneck's KL divergence is not finite{mend}")
     places = torch.arange(losses.numel()) if task.entries is None else task.entries
     genes = places % len(record.genes)
     gene = int(genes[int(_overflown(losses).int().argmax())])
@@ -354,11 +370,9 @@ def _diverged(record: FitRecord, task: Task, found: _Found, epoch: int) -> None:
         if _overflown(value.expand_as(found[0]).reshape(-1)[genes == gene]).any()
     ]
     raise FitDivergedError(
-        f"Training {record.likelihood} (seed {record.seed}) diverged in epoch {epoch + 1}: the "
-        f"loss of gene {record.genes[gene]!r} is not finite"
+        f"{told}loss of gene {record.genes[gene]!r} is not finite"
         + (f", nor its {' and '.join(bad)}" if bad else "")
-        + f". The step size is the usual cause. Fix: lower training.learning_rate (now "
-        f"{record.training['learning_rate']})."
+        + mend
     )
 
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from countae.layers import Look, Sampled, head, hidden_layers, mirrored_head, mirrored_layers
 from countae.likelihoods._base import GeneMoments, Likelihood
 from countae.protocols._base import Task
-
-HEAD_GAIN = 0.1  # small output weights: training starts at the gene's moments, in every loss
 
 
 class CountAutoencoder(nn.Module):
     """Encoder, bottleneck, decoder, and one output per head of the likelihood.
 
     The input is log1p(count / size factor) minus the gene's training mean, with hidden entries
-    at zero, so that a hidden entry looks like an average one. Hidden layers are linear,
-    LayerNorm, ReLU, dropout; the decoder mirrors the encoder. Heads per entry are linear in the
+    at zero, so that a hidden entry looks like an average one. Hidden layers are linear, norm,
+    activation, dropout; the decoder mirrors the encoder. Heads per entry are linear in the
     decoder's last layer, heads per gene are free parameters; both start at the likelihood's
     ``start`` values.
 
@@ -28,11 +26,32 @@ class CountAutoencoder(nn.Module):
     likelihood : Likelihood
     moments : GeneMoments
         Of the training cells.
-    hidden : sequence of int
+    hidden : list of int
         Widths of the encoder's hidden layers.
     latent : int
         Width of the bottleneck.
     dropout : float in [0, 1)
+    norm : str
+        ``layer``, ``batch`` or ``none``.
+    activation : str
+        ``relu`` or ``linear``.
+    weights : str
+        ``free``, or ``tied``: each of the decoder's layers, and the likelihood's first head, has
+        the weights of its mirror image in the encoder, transposed, and a bias of its own.
+    bottleneck : str
+        ``plain`` or ``variational``.
+    kl_weight : float
+        Of a variational bottleneck's divergence; see :meth:`penalty`.
+    kl_warm_up : int
+        Epochs over which that weight rises.
+    conditions : list of str
+        Columns of obs whose categories encoder and decoder are told.
+    library : str
+        ``observed``, or ``predicted``: the mean is multiplied by a size that the encoder finds
+        in log1p(count) of what it sees, in place of the size factor. A likelihood with
+        ``size_in_target`` keeps the observed one.
+    levels : dict of list of str, optional
+        Categories of each condition (:func:`countae.protocols._conditions.levels_of`).
     """
 
     input_mean: Tensor
@@ -45,28 +64,62 @@ class CountAutoencoder(nn.Module):
         hidden: list[int],
         latent: int,
         dropout: float,
+        norm: str,
+        activation: str,
+        weights: str,
+        bottleneck: str,
+        kl_weight: float,
+        kl_warm_up: int,
+        conditions: list[str],
+        library: str,
+        levels: dict[str, list[str]] | None = None,
     ) -> None:
         super().__init__()
-        self.likelihood = likelihood
-        n_genes = len(moments.mean)
+        self.likelihood, n_genes = likelihood, len(moments.mean)
+        self.levels = {column: (levels or {})[column] for column in conditions}
+        told = sum(map(len, self.levels.values()))
+        look = Look(norm, activation, dropout)
         self.register_buffer("input_mean", moments.log1p_mean.float())
-        widths = [n_genes, *hidden]
-        self.encoder = nn.Sequential(
-            *(_layer(a, b, dropout) for a, b in pairwise(widths)), nn.Linear(widths[-1], latent)
+        widths = [n_genes + told, *hidden]
+        inputs = widths[-1]
+        self.encoder = nn.Sequential(*hidden_layers(widths, look), nn.Linear(inputs, latent))
+        linears = [part for part in self.encoder.modules() if isinstance(part, nn.Linear)]
+        twins = linears if weights == "tied" else []
+        widths = [latent + told, *reversed(hidden)]
+        self.decoder = nn.Sequential(
+            *(mirrored_layers(twins[:0:-1], look) if twins else hidden_layers(widths, look))
         )
-        widths = [latent, *reversed(hidden)]
-        self.decoder = nn.Sequential(*(_layer(a, b, dropout) for a, b in pairwise(widths)))
         self.entry_heads, self.gene_heads = nn.ModuleDict(), nn.ParameterDict()
         for name, value in likelihood.start(moments).items():
             if likelihood.heads[name] == "gene":
                 self.gene_heads[name] = nn.Parameter(value.float())
+            elif twins and not self.entry_heads:
+                self.entry_heads[name] = mirrored_head(twins[0], value.float())
             else:
-                self.entry_heads[name] = _head(widths[-1], value.float())
+                self.entry_heads[name] = head(widths[-1], value.float())
+        self.sampled = Sampled(inputs, latent) if bottleneck == "variational" else None
+        self.kl_weight, self.kl_warm_up = kl_weight, kl_warm_up if self.sampled else 0
+        predicted = library == "predicted" and not likelihood.size_in_target
+        self.log_size = head(inputs, torch.zeros(1)) if predicted else None
 
-    def encode(self, counts: Tensor, size_factor: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Latent coordinates, (cell, latent), of raw counts; ``hidden`` marks unseen entries."""
-        features = torch.log1p(counts / size_factor) - self.input_mean
-        return self.encoder(features if hidden is None else features * (1 - hidden))
+    def encode(
+        self,
+        counts: Tensor,
+        size_factor: Tensor,
+        hidden: Tensor | None = None,
+        condition: Tensor | None = None,
+    ) -> Tensor:
+        """Latent coordinates, (cell, latent), of raw counts; ``hidden`` marks unseen entries.
+
+        Those of a variational bottleneck are the posterior mean, or in training a draw.
+        """
+        return self._latent(self._features(counts, size_factor, hidden, condition))
+
+    def size(self, counts: Tensor, size_factor: Tensor, condition: Tensor | None = None) -> Tensor:
+        """What multiplies the mean with nothing hidden, (cell, 1): observed or predicted."""
+        if self.log_size is None:
+            return size_factor
+        return self._size(self._features(counts, size_factor, None, condition), size_factor)
 
     def forward(
         self,
@@ -74,6 +127,7 @@ class CountAutoencoder(nn.Module):
         size_factor: Tensor,
         hidden: Tensor | None = None,
         entries: Tensor | None = None,
+        condition: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Parameters of the likelihood for every entry, or for some.
 
@@ -85,34 +139,56 @@ class CountAutoencoder(nn.Module):
             1 where an entry must not be seen; its count is then ignored.
         entries : Tensor, (entry,), optional
             Row-major index of the only entries that are wanted.
+        condition : Tensor, (cell, category), optional
+            1 at each cell's categories; None if the network has no ``conditions``.
 
         Returns
         -------
         dict of Tensor, each broadcastable to (cell, gene), or to (entry,)
         """
-        decoded = self.decoder(self.encode(counts, size_factor, hidden))
-        raw = {name: head(decoded) for name, head in self.entry_heads.items()}
+        features = self._features(counts, size_factor, hidden, condition)
+        decoded = self.decoder(_joined(self._latent(features), condition))
+        raw = {name: layer(decoded) for name, layer in self.entry_heads.items()}
         raw |= dict(self.gene_heads.items())
+        size_factor = self._size(features, size_factor)
         if entries is not None:
             raw = {name: at(value, entries, counts.shape[1]) for name, value in raw.items()}
             size_factor = at(size_factor, entries, counts.shape[1])
         return self.likelihood.constrain(raw, size_factor)
 
+    def penalty(self, epoch: int, n_entries: int) -> Tensor | float:
+        """What the last cells seen in training add to their mean loss over ``n_entries``.
 
-def _layer(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
-    """Linear, LayerNorm, ReLU, dropout."""
-    return nn.Sequential(
-        nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.ReLU(), nn.Dropout(dropout)
-    )
+        With a variational bottleneck it is their divergence over ``n_entries``, so that at a
+        weight of 1 and for a loss in nats the sum is the negative evidence bound of the entries
+        that were predicted, per entry. The weight rises linearly and is whole from epoch
+        ``kl_warm_up`` on.
+        """
+        if self.sampled is None:
+            return 0.0
+        share = min(1.0, (epoch + 1) / (self.kl_warm_up + 1))
+        return share * self.kl_weight * self.sampled.divergence.sum() / n_entries
+
+    def _features(
+        self, counts: Tensor, size_factor: Tensor, hidden: Tensor | None, condition: Tensor | None
+    ) -> Tensor:
+        """The encoder's last hidden layer, (cell, width)."""
+        seen = counts / size_factor if self.log_size is None else counts
+        centred = torch.log1p(seen) - self.input_mean
+        visible = centred if hidden is None else centred * (1 - hidden)
+        return self.encoder[:-1](_joined(visible, condition))
+
+    def _latent(self, features: Tensor) -> Tensor:
+        mean = self.encoder[-1](features)
+        return mean if self.sampled is None else self.sampled(mean, features)
+
+    def _size(self, features: Tensor, size_factor: Tensor) -> Tensor:
+        return size_factor if self.log_size is None else self.log_size(features).exp()
 
 
-def _head(inputs: int, start: Tensor) -> nn.Linear:
-    """Output layer that begins near ``start`` whatever the decoder says."""
-    head = nn.Linear(inputs, len(start))
-    with torch.no_grad():
-        head.weight.mul_(HEAD_GAIN)
-        head.bias.copy_(start)
-    return head
+def _joined(values: Tensor, condition: Tensor | None) -> Tensor:
+    """Values with the condition's columns behind them, where there are any."""
+    return values if condition is None else torch.cat([values, condition], dim=1)
 
 
 def at(value: Tensor, entries: Tensor, n_genes: int) -> Tensor:
@@ -143,7 +219,7 @@ def held_out_parameters(network: CountAutoencoder, tasks: Iterable[Task]) -> dic
     """
     kept: dict[str, Tensor] = {}
     for task in tasks:
-        found = network(task.counts, task.size_factor, task.hidden)
+        found = network(task.counts, task.size_factor, task.hidden, condition=task.condition)
         for name, value in found.items():
             if value.dim() == 1 or task.entries is None:
                 kept[name] = value

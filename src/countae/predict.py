@@ -13,6 +13,7 @@ from countae.counts import CountMatrix
 from countae.fit import choose_device, held_out_by_block
 from countae.likelihoods._base import Likelihood, flattened, to_numpy
 from countae.model import CountAutoencoder
+from countae.protocols._base import Protocol, Task
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def predict_hidden(
     Prediction, (cell, gene)
     """
     place = choose_device(device)
-    data = protocols.get(matrix.protocol)(matrix, place)
+    data = _shown(network, matrix, place)
     return Prediction.of(network.likelihood, held_out_by_block(network.to(place), data, cells))
 
 
@@ -116,10 +117,9 @@ def latent_of(
 ) -> np.ndarray:
     """Latent coordinates of ``cells`` with nothing hidden, (cell, latent), float32."""
     place = choose_device(device)
-    data, network = protocols.get(matrix.protocol)(matrix, place), network.to(place)
+    data, network = _shown(network, matrix, place), network.to(place)
     tasks = (data.whole(block) for block in data.blocks(cells))
-    parts = [network.encode(task.counts, task.size_factor).cpu().numpy() for task in tasks]
-    return np.concatenate(parts)
+    return np.concatenate([_latent(network, task) for task in tasks])
 
 
 @torch.no_grad()
@@ -134,24 +134,37 @@ def reconstruct(
     -------
     latent : ndarray, (cell, latent), float32
     denoised : ndarray, (cell, gene), float32
-        Expected count at size factor 1, so that cells of different depth can be compared.
+        Expected count at size factor 1, so that cells of different depth can be compared; each
+        cell in its own categories of the network's ``conditions``.
     prediction : Prediction
         At each cell's own size factor.
     """
     place = choose_device(device)
-    data, network = protocols.get(matrix.protocol)(matrix, place), network.to(place)
+    data, network = _shown(network, matrix, place), network.to(place)
     latent, denoised, parts = [], [], []
     for block in data.blocks(np.arange(len(matrix.obs))):
         task = data.whole(block)
-        latent.append(network.encode(task.counts, task.size_factor).cpu().numpy())
-        parameters = network(task.counts, task.size_factor)
+        latent.append(_latent(network, task))
+        parameters = network(task.counts, task.size_factor, condition=task.condition)
         parts.append(Prediction.of(network.likelihood, parameters))
-        mean = network.likelihood.mean(**parameters) / task.size_factor
+        size = network.size(task.counts, task.size_factor, task.condition)
+        mean = network.likelihood.mean(**parameters) / size
         denoised.append(mean.cpu().numpy().astype(np.float32))
     names = parts[0].parameters
     whole = {name: torch.cat([part.parameters[name] for part in parts]) for name in names}
     prediction = Prediction(network.likelihood, whole)
     return np.concatenate(latent), np.concatenate(denoised), prediction
+
+
+def _shown(network: CountAutoencoder, matrix: CountMatrix, device: torch.device) -> Protocol:
+    """What the network may see of a matrix."""
+    return protocols.get(matrix.protocol)(matrix, device, network.levels)
+
+
+def _latent(network: CountAutoencoder, task: Task) -> np.ndarray:
+    """Latent coordinates of a task's cells, (cell, latent), float32."""
+    found = network.encode(task.counts, task.size_factor, condition=task.condition)
+    return found.cpu().numpy()
 
 
 def _tensor(counts: np.ndarray) -> Tensor:

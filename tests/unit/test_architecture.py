@@ -20,10 +20,11 @@ ALLOWED = {
     "kernels": set(),
     "likelihoods": {"kernels"},
     "protocols": set(),
-    "model": {"likelihoods", "protocols"},
+    "layers": set(),
+    "model": {"likelihoods", "protocols", "layers"},
     "new_likelihood": {"likelihoods", "baselines", "protocols"},
     "noise_heads": {"likelihoods", "kernels"},
-    "fit": {"model", "likelihoods", "protocols", "noise_heads"},
+    "fit": {"model", "likelihoods", "protocols", "noise_heads", "layers"},
     "predict": {"fit", "model", "likelihoods", "protocols"},
     "noise": {"predict", "likelihoods", "noise_heads"},
     "baselines": {"predict", "likelihoods", "protocols"},
@@ -80,8 +81,8 @@ ALLOWED = {
     "tuning": set(),
 }
 TORCH_ROOMS = {
-    "likelihoods", "kernels", "protocols", "model", "fit", "predict", "noise", "noise_heads",
-    "baselines", "options",
+    "likelihoods", "kernels", "protocols", "layers", "model", "fit", "predict", "noise",
+    "noise_heads", "baselines", "options",
 }  # fmt: skip
 
 

@@ -83,7 +83,7 @@ def test_options_show_the_defaults_of_the_schema():
         default = rule["default"]
         shown = ",".join(map(str, default)) if isinstance(default, list) else str(default)
         assert f"--{key.replace('_', '-')}" in page
-        assert f"[default: {shown}]" in page
+        assert f"[default: {shown}]" in page or not shown
 
 
 def test_no_verb_has_an_option_twice():

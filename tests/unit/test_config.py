@@ -16,7 +16,11 @@ ROOT = Path(__file__).parents[2]
 def test_an_empty_configuration_has_every_default():
     full = config.validated({})
     assert full["likelihoods"] == ["mse_counts", "mse_log1p", "poisson", "nb", "zinb"]
-    assert full["network"] == {"hidden": [128], "latent": 10, "dropout": 0.3}
+    assert full["network"] == {
+        "hidden": [128], "latent": 10, "dropout": 0.3, "norm": "layer", "activation": "relu",
+        "weights": "free", "bottleneck": "plain", "kl_weight": 1.0, "kl_warm_up": 20,
+        "conditions": [], "library": "observed",
+    }  # fmt: skip
     assert set(full) == set(config.schema()["properties"])
 
 

@@ -8,9 +8,10 @@ import torch
 from conftest import SETTINGS
 
 from countae import likelihoods
+from countae.layers import HEAD_GAIN
 from countae.likelihoods._base import GeneMoments
 from countae.likelihoods._moments import gene_moments
-from countae.model import HEAD_GAIN, CountAutoencoder
+from countae.model import CountAutoencoder
 
 NAMES = likelihoods.names()
 ON_LOG1P = {"mse_log1p"}  # their mean is transformed back from the mean of log1p counts

@@ -40,6 +40,9 @@ class Likelihood(ABC):
 
     ``noise_heads`` is set by the families that can be put around any mean (see ``from_mean``);
     ``noise_from_residuals`` by those that can, with a spread that needs no search.
+    ``size_in_target`` is set by losses whose target is divided or weighted by the size factor: a
+    network that chose it could make any residual small, so they always get the observed one.
+    The first of ``heads`` is that of the mean.
     """
 
     name: ClassVar[str]
@@ -50,6 +53,7 @@ class Likelihood(ABC):
     parameters: ClassVar[tuple[str, ...]]
     noise_heads: ClassVar[tuple[str, ...] | None] = None
     noise_from_residuals: ClassVar[bool] = False
+    size_in_target: ClassVar[bool] = False
 
     @abstractmethod
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:

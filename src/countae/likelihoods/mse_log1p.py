@@ -25,6 +25,7 @@ class MseLog1p(SquaredError):
     title = "Squared error on log1p counts (MSE)"
     reference = "10.1038/s41592-023-01814-1"
     logarithmic = True
+    size_in_target = True
 
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:
         return {"location": moments.log1p_mean, "log_scale": 0.5 * moments.log1p_mean.log()}

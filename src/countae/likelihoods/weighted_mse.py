@@ -25,6 +25,7 @@ class WeightedMse(OnCounts, SquaredError):
     name = "weighted_mse"
     title = "Weighted squared error on counts"
     reference = "10.1093/biomet/61.3.439"
+    size_in_target = True
     heads = {"log_location": "entry", "log_scale": "gene", "log_weight": "gene"}
     parameters = ("location", "scale", "size_factor", "weight")
 

@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from countae.counts import CountMatrix
+from countae.protocols._conditions import one_hot
 
 BLOCK = 1024  # cells predicted at once outside training
 
@@ -24,7 +25,8 @@ class Task:
     ``counts`` are raw counts, (cell, gene); where ``hidden`` is 1 they must not be looked at.
     ``size_factor``, (cell, 1), comes from visible counts only and is the exposure of ``target``,
     the raw counts to predict, (cell, gene). ``entries`` is the row-major index of the entries to
-    predict, or None for all of them.
+    predict, or None for all of them. ``condition``, (cell, category), is 1 at the categories that
+    the network is told of each cell; None for none.
     """
 
     counts: Tensor
@@ -32,6 +34,7 @@ class Task:
     size_factor: Tensor
     target: Tensor
     entries: Tensor | None
+    condition: Tensor | None = None
 
 
 class Protocol(ABC):
@@ -42,6 +45,8 @@ class Protocol(ABC):
     matrix : CountMatrix
         From ``countae prepare``, or from ``countae hide`` for a protocol that hides molecules.
     device : torch.device or str
+    levels : dict of list of str, optional
+        Categories that the network is told, by column of obs (``_conditions.levels_of``).
     """
 
     name: ClassVar[str]
@@ -49,8 +54,14 @@ class Protocol(ABC):
     question: ClassVar[str]
     reference: ClassVar[str]
 
-    def __init__(self, matrix: CountMatrix, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        matrix: CountMatrix,
+        device: torch.device | str = "cpu",
+        levels: dict[str, list[str]] | None = None,
+    ) -> None:
         self.matrix, self.device = matrix, torch.device(device)
+        self._condition = one_hot(matrix, levels) if levels else None
 
     @abstractmethod
     def training_task(self, cells: np.ndarray, generator: torch.Generator) -> Task:
@@ -75,6 +86,10 @@ class Protocol(ABC):
     def blocks(self, cells: np.ndarray) -> list[np.ndarray]:
         """``cells`` in pieces small enough to predict at once."""
         return np.array_split(cells, -(-len(cells) // BLOCK))
+
+    def condition(self, cells: np.ndarray) -> Tensor | None:
+        """1 at the categories of ``cells``, (cell, category), float32; None without conditions."""
+        return None if self._condition is None else self.place(self._condition[cells])
 
     def dense(self, counts: csr_matrix) -> Tensor:
         """Counts as float32 on the device."""

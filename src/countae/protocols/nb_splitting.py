@@ -26,8 +26,13 @@ class NBSplitting(HiddenMolecules):
     question = "The same as thinning, with halves made independent under an NB?"
     reference = "10.48550/arXiv.2307.12985"
 
-    def __init__(self, matrix: CountMatrix, device: torch.device | str = "cpu") -> None:
-        super().__init__(matrix, device)
+    def __init__(
+        self,
+        matrix: CountMatrix,
+        device: torch.device | str = "cpu",
+        levels: dict[str, list[str]] | None = None,
+    ) -> None:
+        super().__init__(matrix, device, levels)
         missing = {"countae_theta_train", "countae_theta_validation"} - {*matrix.adata.var}
         if missing:
             raise CountMatrixError(

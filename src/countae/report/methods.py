@@ -10,6 +10,7 @@ from countae import config
 from countae.report.glossary import entries
 from countae.report.load import NULL, Dataset
 from countae.report.look import percent, whole
+from countae.report.network_text import REFERENCE, is_variational, network_text
 from countae.report.tables import plain
 from countae.wording import listed, short
 
@@ -75,7 +76,7 @@ def _data(data: Dataset) -> str:
 
 def _networks(data: Dataset) -> str:
     record = data.records[data.losses[0]][0]
-    network, training = _used(data, "network"), _used(data, "training")
+    training = _used(data, "training")
     trials = record.get("tuning_trials", 0)
     searched = (
         " Step size, widths and weight decay were chosen for each loss by its own validation loss "
@@ -85,10 +86,9 @@ def _networks(data: Dataset) -> str:
     )
     folds = data.triage["settings"]["split"]["folds"]
     return (
-        f"Each loss trained the same autoencoder: encoder widths {network['hidden']}, "
-        f"mirrored in the decoder, a bottleneck of {network['latent']}, dropout "
-        f"{network['dropout']}. All started at the gene's mean, NB and ZINB with the noise that "
-        "is most probable around it, other losses with moments. All had the same budget: AdamW "
+        f"{network_text(record['network'], _used(data, 'network'))} All started at the gene's "
+        "mean, NB and ZINB with the noise that is most probable around it, other losses with "
+        "moments. All had the same budget: AdamW "
         "with step size "
         f"{training['learning_rate']}, reached over the first {record['warm_up_steps']} steps, "
         f"and weight decay {training['weight_decay']}, "
@@ -230,7 +230,10 @@ def _statistics(data: Dataset) -> dict[str, str]:
     """DOI of each statistical method that was used."""
     others = data.verdict.get("protocols") or {}
     used = [PROTOCOL_REFERENCES[name] for name in others if name in PROTOCOL_REFERENCES]
-    return STATISTICS | ZERO_TEST | (ERRORS_BY_DONOR if by_donor(data) else {}) | dict(used)
+    drawn = REFERENCE if is_variational(data.records[data.losses[0]][0]["network"]) else {}
+    return (
+        STATISTICS | ZERO_TEST | drawn | (ERRORS_BY_DONOR if by_donor(data) else {}) | dict(used)
+    )
 
 
 def _identifier(text: str) -> tuple[str, str]:

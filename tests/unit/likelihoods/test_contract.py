@@ -108,6 +108,18 @@ def test_per_gene_heads_stay_per_gene(likelihood):
     assert flat == sum(kind == "gene" for kind in likelihood.heads.values())
 
 
+def test_the_first_head_is_that_of_the_mean(likelihood):
+    """Tied weights reconstruct the input by it: one number per entry, and more of it means more."""
+    first, kind = next(iter(likelihood.heads.items()))
+    assert kind == "entry"
+    raw, _, size = at_start(likelihood, MODERATE)
+    here, there = (
+        likelihood.mean(**likelihood.constrain(raw | {first: raw[first] + more}, size))
+        for more in (0.0, 0.5)
+    )
+    assert (there > here).all()
+
+
 def test_broadcasts(likelihood):
     """Parameters of (cell, gene), (gene,) and (cell, 1) give (cell, gene), as expanded."""
     raw, counts, size = at_start(likelihood, MODERATE)

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from countae.config import defaults
+
 TITLES = {"mse_log1p": "Squared error on log1p counts (MSE)", "nb": "Negative binomial (NB)",
           "zinb": "Zero-inflated negative binomial (ZINB)"}  # fmt: skip
 LEVEL = {"mse_log1p": 0.95, "nb": 0.87, "zinb": 0.88, "gene_mean": 0.99, "oracle": 0.85}
@@ -84,7 +86,7 @@ class Results:
         return {
             "likelihood": loss, "title": TITLES[loss], "complexity": 1, "seed": seed,
             "reference": "10.1038/nmeth.2930", "genes": self.genes, "device": "cpu",
-            "network": {"hidden": [128], "latent": 10, "dropout": 0.3},
+            "network": defaults("network"),
             "training": {"learning_rate": 0.004, "batch_size": 128, "max_epochs": 1000,
                          "patience": 30, "weight_decay": 0.0},
             "threads": 1, "warm_up_steps": 50, "parameters": 1234,

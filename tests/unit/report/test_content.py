@@ -219,6 +219,41 @@ def test_methods_tell_what_a_search_chose(results):
     assert "--learning-rate 0.004" in options["mse_log1p nb"]
 
 
+def test_methods_tell_the_options_of_the_network(results):
+    """What was default is not told of as a choice; what was chosen is, in words and commands."""
+    plain = dict(methods.paragraphs(load(results.write())))["Networks"]
+    assert "hidden layers with LayerNorm and ReLU, dropout 0.3. All started" in plain
+    chosen = {
+        "norm": "batch", "bottleneck": "variational", "kl_weight": 0.5,
+        "conditions": ["batch", "donor"], "library": "predicted",
+    }  # fmt: skip
+    usual, told = results.fit, {}
+
+    def optional(loss, seed):
+        record = usual(loss, seed)
+        return record | {"network": record["network"] | told}
+
+    results.fit = optional
+    told |= chosen
+    found = load(results.write())
+    text = dict(methods.paragraphs(found))["Networks"]
+    for words in (
+        "with BatchNorm and ReLU", "was added to the loss with weight 0.5, rising over the first "
+        "20 epochs", "told each cell's batch and donor", "the encoder predicted",
+    ):  # fmt: skip
+        assert words in text
+        assert words not in plain
+    options = "--bottleneck variational --kl-weight 0.5 --kl-warm-up 20 --conditions batch,donor"
+    assert options in methods.commands(found)
+    assert "Variational bottleneck" in " ".join(what for what, _, _ in methods.references(found))
+    told |= {"bottleneck": "plain", "conditions": [], "weights": "tied", "activation": "linear",
+             "norm": "none"}  # fmt: skip
+    text = dict(methods.paragraphs(load(results.write())))["Networks"]
+    assert "hidden layers with no activation, dropout" in text
+    assert "had the encoder's weights, transposed" in text
+    assert "--conditions ''" in methods.commands(load(results.path))
+
+
 def test_references_have_addresses(data):
     found = {what: address for what, _, address in methods.references(data)}
     assert found["Negative binomial (NB), loss"] == "https://doi.org/10.1038/nmeth.2930"
