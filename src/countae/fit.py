@@ -22,6 +22,7 @@ from countae import likelihoods, protocols
 from countae.counts import CountMatrix
 from countae.errors import ConfigError, CountMatrixError, FitDivergedError, ScoreError
 from countae.files import write_json, written_aside
+from countae.fused import FusedStep
 from countae.likelihoods._base import GeneMoments, Likelihood
 from countae.likelihoods._moments import THETA_BOUNDS, ZERO_PROBABILITY_BOUNDS, gene_moments
 from countae.model import CountAutoencoder, held_out_parameters
@@ -182,23 +183,23 @@ def _train(
     )
     warm_up = torch.optim.lr_scheduler.LinearLR(optimiser, 1 / WARM_UP, total_iters=WARM_UP)
     best, best_state = np.inf, model.state_dict()
+    fused = FusedStep.of(model) if settings.get("implementation") != "reference" else None
     for epoch in range(settings["max_epochs"]):
         model.train()
         losses = []
         order = torch.randperm(len(train), generator=generator).numpy()
         for batch in np.array_split(train[order], -(-len(train) // settings["batch_size"])):
             task = data.training_task(batch, generator)
-            found = _losses(model, task)
-            loss = found[0].mean()
-            if not torch.isfinite(loss):
-                _diverged(record, task, found, epoch)
             optimiser.zero_grad()
+            loss = fused.mean_loss(task) if fused else _losses(model, task)[0].mean()
+            if not torch.isfinite(loss):
+                _diverged(record, task, _losses(model, task), epoch)
             loss.backward()
             optimiser.step()
             warm_up.step()
             losses.append(loss.detach())
         model.eval()
-        current = validation_loss(model, data, validation)
+        current = validation_loss(model, data, validation, fused)
         record.train_loss.append(float(torch.stack(losses).mean()))
         record.validation_loss.append(current)
         if not np.isfinite(current):
@@ -226,15 +227,22 @@ def _losses(model: CountAutoencoder, task: Task) -> _Found:
 
 
 @torch.no_grad()
-def validation_loss(model: CountAutoencoder, data: Protocol, cells: np.ndarray) -> float:
+def validation_loss(
+    model: CountAutoencoder, data: Protocol, cells: np.ndarray, fused: FusedStep | None = None
+) -> float:
     """Mean of the likelihood's own loss over hidden counts of ``cells``."""
     total, number = 0.0, 0
     for block in data.blocks(cells):
         for task in data.held_out_tasks(block):
-            losses, _ = _losses(model, task)
-            total += losses.double().sum().item()
-            number += losses.numel()
+            of_task = fused.total_loss(task) if fused else _total_loss(model, task)
+            total, number = total + of_task[0], number + of_task[1]
     return total / number
+
+
+def _total_loss(model: CountAutoencoder, task: Task) -> tuple[float, int]:
+    """Sum of the losses of a task and their number."""
+    losses, _ = _losses(model, task)
+    return losses.double().sum().item(), losses.numel()
 
 
 @torch.no_grad()

@@ -65,8 +65,19 @@ class CountAutoencoder(nn.Module):
 
     def encode(self, counts: Tensor, size_factor: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Latent coordinates, (cell, latent), of raw counts; ``hidden`` marks unseen entries."""
+        return self.encoder(self.features(counts, size_factor, hidden))
+
+    def features(self, counts: Tensor, size_factor: Tensor, hidden: Tensor | None) -> Tensor:
+        """The encoder's input, (cell, gene)."""
         features = torch.log1p(counts / size_factor) - self.input_mean
-        return self.encoder(features if hidden is None else features * (1 - hidden))
+        return features if hidden is None else features * (1 - hidden)
+
+    def decode(self, features: Tensor) -> Tensor:
+        """The decoder's last layer, (cell, width), from which all entry heads are linear.
+
+        ``features`` may be anything that answers :func:`torch.nn.functional.linear`.
+        """
+        return self.decoder(self.encoder(features))
 
     def forward(
         self,
@@ -90,7 +101,7 @@ class CountAutoencoder(nn.Module):
         -------
         dict of Tensor, each broadcastable to (cell, gene), or to (entry,)
         """
-        decoded = self.decoder(self.encode(counts, size_factor, hidden))
+        decoded = self.decode(self.features(counts, size_factor, hidden))
         raw = {name: head(decoded) for name, head in self.entry_heads.items()}
         raw |= dict(self.gene_heads.items())
         if entries is not None:

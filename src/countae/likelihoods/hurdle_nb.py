@@ -10,7 +10,7 @@ from torch.nn.functional import logsigmoid
 
 from countae.kernels.special import log1mexp
 from countae.likelihoods import register
-from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
+from countae.likelihoods._base import CompiledLoss, GeneMoments, Likelihood, to_numpy, to_tensor
 from countae.likelihoods.nb import NegativeBinomial
 
 _NB = NegativeBinomial()

@@ -10,7 +10,7 @@ from torch import Tensor
 from countae.kernels.count_pmf import log_zero_inflated
 from countae.kernels.newton import Derivatives
 from countae.likelihoods import register
-from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
+from countae.likelihoods._base import CompiledLoss, GeneMoments, Likelihood, to_numpy, to_tensor
 from countae.likelihoods.nb import NegativeBinomial
 
 _NB = NegativeBinomial()
