@@ -19,11 +19,12 @@ COMMON = {"config", "counts", "errors", "files", "registry", "split", ""}
 ALLOWED = {
     "kernels": set(),
     "likelihoods": {"kernels"},
-    "protocols": set(),
+    "protocols": {"kernels"},
+    "fused": {"likelihoods", "kernels", "protocols"},
     "model": {"likelihoods", "protocols"},
     "new_likelihood": {"likelihoods", "baselines", "protocols"},
     "noise_heads": {"likelihoods", "kernels"},
-    "fit": {"model", "likelihoods", "protocols", "noise_heads"},
+    "fit": {"model", "likelihoods", "protocols", "noise_heads", "fused"},
     "predict": {"fit", "model", "likelihoods", "protocols"},
     "noise": {"predict", "likelihoods", "noise_heads"},
     "baselines": {"predict", "likelihoods", "protocols"},
@@ -81,7 +82,7 @@ ALLOWED = {
 }
 TORCH_ROOMS = {
     "likelihoods", "kernels", "protocols", "model", "fit", "predict", "noise", "noise_heads",
-    "baselines", "options",
+    "baselines", "options", "fused",
 }  # fmt: skip
 
 

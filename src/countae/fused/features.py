@@ -69,6 +69,8 @@ class SparseFeatures:
     def gradient(self, weight: Tensor, grad: Tensor) -> Tensor:
         """Gradient of ``weight`` from that of the product."""
         out = self.buffers.get("gradient", weight.shape[1], weight.shape[0])
+        if holds(weight, out):
+            out = np.empty_like(out)
         rows = grad.contiguous().numpy()
         self.threads.each(lambda share: share.leave(rows, self.mean, out), self.shares)
         return torch.from_numpy(out).t()
@@ -92,6 +94,11 @@ class _SparseLinear(torch.autograd.Function):
 def keep_gradient(parameter: Tensor, gradient: Tensor) -> None:
     """Add to a parameter's ``grad`` without a copy where it has none yet."""
     parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+
+def holds(parameter: Tensor, buffer: np.ndarray) -> bool:
+    """Whether a buffer still is a parameter's gradient, because nobody has cleared it."""
+    return parameter.grad is not None and parameter.grad.data_ptr() == buffer.ctypes.data
 
 
 def _plain(weight: Tensor, mean: np.ndarray) -> bool:

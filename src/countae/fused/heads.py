@@ -1,4 +1,4 @@
-"""Heads of a network at chosen entries: their values, and what a slope of each value adds up to."""
+"""Heads of a network at chosen entries: their values, and what slopes of these add up to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from countae.fused.features import holds
 from countae.kernels import chosen_products as products
 
 
@@ -54,8 +55,7 @@ class Head(ABC):
     def forget(self) -> None:
         """Begin new gradients; those that a parameter still holds are left to it."""
         for k, (parameter, kept) in enumerate(zip(self.parameters, self.gradients, strict=True)):
-            held = parameter.grad is not None and parameter.grad.data_ptr() == kept.ctypes.data
-            if held:
+            if holds(parameter, kept):
                 self.gradients[k] = np.zeros_like(kept)
             else:
                 kept[:] = 0
@@ -147,8 +147,9 @@ def head_of(model: Any, name: str, genes: int) -> Head | None:
         known = layer.weight.is_leaf and layer.out_features == genes and _single(layer.weight)
         return EntryHead(layer) if known else None
     value = model.gene_heads[name] if name in model.gene_heads else None
-    return GeneHead(value) if value is not None and value.shape == (genes,) and _single(value) \
-        else None
+    if value is None or value.shape != (genes,) or not _single(value):
+        return None
+    return GeneHead(value)
 
 
 def _single(value: Tensor) -> bool:

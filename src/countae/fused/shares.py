@@ -16,7 +16,8 @@ from countae.protocols._base import Task
 
 TILE = 128  # cells of which all rows of a layer stay in a core's cache
 MOST_ENTRIES = 2**15  # at once, so that their lanes stay there too
-_Given, _Made = TypeVar("_Given"), TypeVar("_Made")
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
 
 
 class Threads:
@@ -29,12 +30,13 @@ class Threads:
     def each(self, function: Callable[[_Given], _Made], items: Iterable[_Given]) -> list[_Made]:
         """``function`` of every item, in their order; the first in the calling thread."""
         first, *others = items
-        waiting = [self._others.submit(function, item) for item in others] if others else []
+        pool = self._others
+        waiting = [pool.submit(function, item) for item in others] if pool else []
         return [function(first), *(future.result() for future in waiting)]
 
 
 class Buffers:
-    """Arrays that are made once and used again: fresh memory costs more than what is done in it."""
+    """Arrays that are made once and used again; fresh memory costs more than work done in it."""
 
     def __init__(self) -> None:
         self._kept: dict[str, np.ndarray] = {}
@@ -62,7 +64,6 @@ class Tile:
     seen_start: np.ndarray
     seen_cell: np.ndarray
     seen: np.ndarray
-
 
     def parts(self) -> Iterator[Part]:
         """The entries to predict, so many genes at a time that their lanes stay in the cache."""
@@ -155,7 +156,7 @@ class Share:
             lists.log_counts(cell, size, seen)
             return Tile(cells, none, none, none, start, cell, seen)
         hidden = task.mask[self.genes, cells]
-        number_hidden = np.count_nonzero(hidden)
+        number_hidden = int(np.count_nonzero(hidden))
         get, genes = self.buffers.get, len(hidden)
         hidden_start = get(f"start{number}", genes + 1, dtype=np.int64)
         hidden_cell = get(f"cell{number}", number_hidden + 1, dtype=np.int32)

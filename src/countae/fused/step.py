@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from countae.protocols._base import Task
 
 
 class FusedStep:
-    """Value and gradient of a network's mean loss on a CPU; made by :meth:`of`.
+    """Value and gradient of a network's mean loss on a CPU, one task at a time; see :meth:`of`.
 
     The encoder's first product skips unseen counts. Hidden entries alone are multiplied out of
     the decoder's last layer; loss and slopes follow in one pass, and the gradients from these.
@@ -37,7 +38,8 @@ class FusedStep:
         genes = len(model.input_mean)
         self.threads, self.buffers = Threads(torch.get_num_threads()), Buffers()
         edges = np.linspace(0, genes, min(self.threads.number, genes) + 1).astype(int).tolist()
-        self.shares = [Share(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+        self.shares = [Share(a, b) for a, b in pairwise(edges)]
+        self.task: Task | None = None
 
     @classmethod
     def of(cls, model: Any) -> FusedStep | None:
@@ -90,7 +92,8 @@ class FusedStep:
         return sum(total for total, _ in found), np.sum([part for _, part in found], axis=0)
 
     def _decoded(self, task: Task) -> Tensor:
-        """The decoder's last layer for a task."""
+        """The decoder's last layer for a task, of which the lists are then gathered."""
+        self.task = task
         self.threads.each(lambda share: share.gather(task), self.shares)
         features = SparseFeatures(
             task, self.model.input_mean.numpy(),
@@ -131,12 +134,14 @@ class FusedStep:
         width = max(1, MOST_ENTRIES // cells)
         longest = max(share.genes.stop - share.genes.start for share in self.shares)
         for begin in range(0, longest, width):
-            parts = [part for share in self.shares if (part := share.block(begin, width, cells,
-                     1 + len(self.heads)))]  # fmt: skip
+            blocks = (
+                share.block(begin, width, cells, 1 + len(self.heads)) for share in self.shares
+            )
+            parts = [block for block in blocks if block is not None]
             for genes, _, lanes, _ in parts:
                 for head, lane in zip(self.heads, lanes[1:], strict=True):
                     head.fill_all(lane, rows, genes)
-            total += sum(self.threads.each(lambda part: self._run(task, *part, scale), parts))
+            total += sum(self.threads.each(lambda part: self._run(task, part, scale), parts))
             if scale is not None:
                 for genes, _, lanes, _ in parts:
                     for head, lane in zip(self.heads, lanes[1:], strict=True):
@@ -144,10 +149,10 @@ class FusedStep:
         return total, of_rows
 
     def _run(
-        self, task: Task, genes: slice, count: np.ndarray, lanes: np.ndarray, share: Share,
-        scale: float | None,
-    ) -> float:  # fmt: skip
+        self, task: Task, part: tuple[slice, np.ndarray, np.ndarray, Share], scale: float | None
+    ) -> float:
         """Losses and slopes of all entries of some genes, in place; the sum of the losses."""
+        genes, count, lanes, share = part
         share.dense_counts(task, genes, count)
         lanes[0] = task.exposure
         flat = lanes.reshape(len(lanes), -1)
@@ -163,20 +168,22 @@ class _MeanLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, decoded: Tensor, step: FusedStep, task: Task) -> Tensor:
-        ctx.step, number = step, step.number(task)
+        ctx.step, ctx.task, number = step, task, step.number(task)
         total, of_rows = step.score(task, decoded, 1 / max(number, 1))
         ctx.save_for_backward(torch.from_numpy(of_rows))
         return decoded.new_tensor(total / max(number, 1))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        if ctx.step.task is not ctx.task:
+            raise RuntimeError("call `backward` before the fused step is given another task")
         (of_rows,) = ctx.saved_tensors
         for head in ctx.step.heads:
             for parameter, gradient in zip(head.parameters, head.gradients, strict=True):
-                keep_gradient(parameter, times(torch.from_numpy(gradient), grad))
-        return times(of_rows, grad), None, None
+                keep_gradient(parameter, _times(torch.from_numpy(gradient), grad))
+        return _times(of_rows, grad), None, None
 
 
-def times(gradient: Tensor, factor: Tensor) -> Tensor:
+def _times(gradient: Tensor, factor: Tensor) -> Tensor:
     """A gradient times a factor; itself where that is 1, as it is behind a loss."""
     return gradient if factor == 1 else gradient * factor

@@ -109,5 +109,3 @@ def hidden_share(hidden, gene_share, total):  # type: ignore[no-untyped-def]
         share = gene_share[g]
         for i in range(hidden.shape[1]):
             total[i] += share * hidden[g, i]
-
-

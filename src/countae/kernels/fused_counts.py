@@ -37,7 +37,7 @@ def _log_factorial(x):  # type: ignore[no-untyped-def]
 
 @compiled
 def _rising(x, theta):  # type: ignore[no-untyped-def]
-    """Sums over 1 ≤ k < x of log(1 + k/θ) and of k/(θ + k): direct to 32, Euler–Maclaurin beyond."""
+    """Sums over 1 ≤ k < x of log(1 + k/θ) and k/(θ + k): direct to 32, Euler–Maclaurin beyond."""
     product, logarithm, slope = 1.0, 0.0, 0.0
     for k in range(1, int(min(x, DIRECT))):
         product *= 1.0 + k / theta
@@ -211,5 +211,8 @@ def hurdle_nb(count, lanes):  # type: ignore[no-untyped-def]
         value, of_mean, of_theta, zero, zero_of_mean, zero_of_theta = found
         spared, share = _softplus(f64(at[3]) - log(f64(at[0])))
         odds = expm1(zero)  # log(1 − e^{−L}), by which the NB is truncated, has the slope 1/odds
-        lanes[0, e], lanes[1, e] = value + spared + log(-expm1(-zero)), of_mean + zero_of_mean / odds
+        lanes[0, e], lanes[1, e] = (
+            value + spared + log(-expm1(-zero)),
+            of_mean + zero_of_mean / odds,
+        )
         lanes[2, e], lanes[3, e] = of_theta + zero_of_theta / odds, share

@@ -30,7 +30,9 @@ class Gaussian(OnCounts, SquaredError):
     reference = "10.1109/ICNN.1994.374138"
 
     def compiled_loss(self) -> CompiledLoss:
-        from countae.kernels.fused_residuals import gaussian  # numba takes a third of a second to import
+        from countae.kernels.fused_residuals import (
+            gaussian,
+        )  # numba takes a third of a second to import
 
         return CompiledLoss(("location", "log_scale"), gaussian)
 

@@ -45,7 +45,9 @@ class Huber(OnCounts):
     delta: ClassVar[float] = 1.0
 
     def compiled_loss(self) -> CompiledLoss:
-        from countae.kernels.fused_residuals import huber  # numba takes a third of a second to import
+        from countae.kernels.fused_residuals import (
+            huber,
+        )  # numba takes a third of a second to import
 
         return CompiledLoss(("location",), partial(huber, delta=self.delta))
 

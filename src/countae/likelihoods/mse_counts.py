@@ -29,7 +29,9 @@ class MseCounts(OnCounts, SquaredError):
     noise_from_residuals = True
 
     def compiled_loss(self) -> CompiledLoss:
-        from countae.kernels.fused_residuals import mse_counts  # numba takes a third of a second to import
+        from countae.kernels.fused_residuals import (
+            mse_counts,
+        )  # numba takes a third of a second to import
 
         return CompiledLoss(("location",), mse_counts)
 

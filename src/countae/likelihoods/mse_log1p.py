@@ -27,7 +27,9 @@ class MseLog1p(SquaredError):
     logarithmic = True
 
     def compiled_loss(self) -> CompiledLoss:
-        from countae.kernels.fused_residuals import mse_log1p  # numba takes a third of a second to import
+        from countae.kernels.fused_residuals import (
+            mse_log1p,
+        )  # numba takes a third of a second to import
 
         return CompiledLoss(("location",), mse_log1p)
 

@@ -38,7 +38,9 @@ class Poisson(Likelihood):
         return log_poisson(counts, mean)
 
     def compiled_loss(self) -> CompiledLoss:
-        from countae.kernels.fused_counts import poisson  # numba takes a third of a second to import
+        from countae.kernels.fused_counts import (
+            poisson,
+        )  # numba takes a third of a second to import
 
         return CompiledLoss(tuple(self.heads), poisson)
 

@@ -29,7 +29,9 @@ class WeightedMse(OnCounts, SquaredError):
     parameters = ("location", "scale", "size_factor", "weight")
 
     def compiled_loss(self) -> CompiledLoss:
-        from countae.kernels.fused_residuals import weighted_mse  # numba takes a third of a second to import
+        from countae.kernels.fused_residuals import (
+            weighted_mse,
+        )  # numba takes a third of a second to import
 
         return CompiledLoss(("location", "log_weight"), weighted_mse)
 
