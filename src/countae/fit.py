@@ -22,16 +22,13 @@ from countae import likelihoods, protocols
 from countae.counts import CountMatrix
 from countae.errors import ConfigError, CountMatrixError, FitDivergedError, ScoreError
 from countae.files import write_json, written_aside
-from countae.fused import FusedStep
 from countae.likelihoods._base import GeneMoments, Likelihood
 from countae.likelihoods._moments import THETA_BOUNDS, ZERO_PROBABILITY_BOUNDS, gene_moments
 from countae.model import CountAutoencoder, held_out_parameters
 from countae.noise_heads import fit_heads, thinned
 from countae.protocols._base import Protocol, Task
+from countae.training import WARM_UP, Found, Trainer, losses_of, validation_loss
 
-WARM_UP = 50  # steps over which the step size rises; with few cells an epoch is one step
-GENE_HEAD_SPEED = 5.0  # step size of per-gene parameters, which get one gradient, not a layer's
-_Found = tuple[Tensor, dict[str, Tensor]]
 SMALLEST_GAIN = 1e-5  # of the best validation loss; less does not count as progress
 
 
@@ -172,40 +169,19 @@ def _train(
 ) -> None:
     """Train until the validation loss stops falling; keep the best epoch's weights."""
     settings, generator = record.training, torch.Generator().manual_seed(record.seed)
-    step, per_gene = settings["learning_rate"], list(model.gene_heads.parameters())
-    layers = [*model.encoder.parameters(), *model.decoder.parameters()]
-    groups = [
-        {"params": [*layers, *model.entry_heads.parameters()]},
-        {"params": per_gene, "lr": GENE_HEAD_SPEED * step, "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(
-        groups, lr=step, weight_decay=settings["weight_decay"], fused=True
-    )
-    warm_up = torch.optim.lr_scheduler.LinearLR(optimiser, 1 / WARM_UP, total_iters=WARM_UP)
+    trainer = Trainer(model, data, settings)
     best, best_state = np.inf, model.state_dict()
-    fused = FusedStep.of(model) if settings.get("implementation") != "reference" else None
     for epoch in range(settings["max_epochs"]):
-        model.train()
-        losses = []
-        order = torch.randperm(len(train), generator=generator).numpy()
-        for batch in np.array_split(train[order], -(-len(train) // settings["batch_size"])):
-            task = data.training_task(batch, generator)
-            optimiser.zero_grad()
-            loss = fused.mean_loss(task) if fused else _losses(model, task)[0].mean()
-            if not torch.isfinite(loss):
-                _diverged(record, task, _losses(model, task), epoch)
-            loss.backward()
-            optimiser.step()
-            warm_up.step()
-            losses.append(loss.detach())
-        model.eval()
-        current = validation_loss(model, data, validation, fused)
-        record.train_loss.append(float(torch.stack(losses).mean()))
+        loss, failed = trainer.epoch(train, generator)
+        if failed is not None:
+            _diverged(record, failed, losses_of(model, failed), epoch)
+        current = validation_loss(model, data, validation, trainer.fused)
+        record.train_loss.append(loss)
         record.validation_loss.append(current)
         if not np.isfinite(current):
             for block in data.blocks(validation):
                 for task in data.held_out_tasks(block):
-                    found = _losses(model, task)
+                    found = losses_of(model, task)
                     if _overflown(found[0]).any():
                         _diverged(record, task, found, epoch)
         if progress is not None:
@@ -217,32 +193,6 @@ def _train(
             record.stop_reason = "converged"
             break
     model.load_state_dict(best_state)
-
-
-def _losses(model: CountAutoencoder, task: Task) -> _Found:
-    """Training loss of each entry that the task asks for, and the parameters behind it."""
-    parameters = model(task.counts, task.size_factor, task.hidden, task.entries)
-    wanted = task.target if task.entries is None else task.target.reshape(-1)[task.entries]
-    return model.likelihood.loss(wanted, **parameters), parameters
-
-
-@torch.no_grad()
-def validation_loss(
-    model: CountAutoencoder, data: Protocol, cells: np.ndarray, fused: FusedStep | None = None
-) -> float:
-    """Mean of the likelihood's own loss over hidden counts of ``cells``."""
-    total, number = 0.0, 0
-    for block in data.blocks(cells):
-        for task in data.held_out_tasks(block):
-            of_task = fused.total_loss(task) if fused else _total_loss(model, task)
-            total, number = total + of_task[0], number + of_task[1]
-    return total / number
-
-
-def _total_loss(model: CountAutoencoder, task: Task) -> tuple[float, int]:
-    """Sum of the losses of a task and their number."""
-    losses, _ = _losses(model, task)
-    return losses.double().sum().item(), losses.numel()
 
 
 @torch.no_grad()
@@ -350,7 +300,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def _diverged(record: FitRecord, task: Task, found: _Found, epoch: int) -> None:
+def _diverged(record: FitRecord, task: Task, found: Found, epoch: int) -> None:
     """Raise FitDivergedError naming the first gene and parameter that is not finite."""
     losses = found[0].reshape(-1)
     places = torch.arange(losses.numel()) if task.entries is None else task.entries

@@ -24,7 +24,8 @@ ALLOWED = {
     "model": {"likelihoods", "protocols"},
     "new_likelihood": {"likelihoods", "baselines", "protocols"},
     "noise_heads": {"likelihoods", "kernels"},
-    "fit": {"model", "likelihoods", "protocols", "noise_heads", "fused"},
+    "training": {"model", "likelihoods", "protocols", "fused"},
+    "fit": {"training", "model", "likelihoods", "protocols", "noise_heads"},
     "predict": {"fit", "model", "likelihoods", "protocols"},
     "noise": {"predict", "likelihoods", "noise_heads"},
     "baselines": {"predict", "likelihoods", "protocols"},
@@ -82,7 +83,7 @@ ALLOWED = {
 }
 TORCH_ROOMS = {
     "likelihoods", "kernels", "protocols", "model", "fit", "predict", "noise", "noise_heads",
-    "baselines", "options", "fused",
+    "baselines", "options", "fused", "training",
 }  # fmt: skip
 
 

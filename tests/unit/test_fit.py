@@ -61,7 +61,7 @@ def test_a_seed_gives_one_result_and_another_seed_another(small_nb):
 
 @pytest.mark.parametrize("likelihood", likelihoods.names())
 def test_compiled_steps_train_what_the_reference_trains(small_nb, likelihood):
-    """Oracle: plain PyTorch. Rounding grows with the steps: 1e-5 of the loss after three epochs."""
+    """Oracle: plain PyTorch. Rounding grows with the steps: 1e-5 of the loss in three epochs."""
     training = {"max_epochs": 3, "learning_rate": 1e-3}
     own, reference = (
         fitted(small_nb, likelihood, **training, implementation=name)[1]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numba
 
-# a · b + c in one rounding, and sums in another order, which SIMD needs; NaN and ∞ stay as they are
+# a · b + c in one rounding, and sums in another order, for SIMD; NaN and ∞ stay as they are
 FUSED = ("contract",)
 REORDERED = ("contract", "reassoc", "nsz")
 

@@ -10,12 +10,13 @@ from torch import nn
 
 from countae import likelihoods, protocols
 from countae.counts import CountMatrix
-from countae.fit import _losses, best_constants
+from countae.fit import best_constants
 from countae.fused import FusedStep, shares
 from countae.hold_out import hide
 from countae.likelihoods._base import GeneMoments
 from countae.likelihoods.nb import NegativeBinomial
 from countae.model import CountAutoencoder
+from countae.training import losses_of
 
 CELLS = np.arange(7, 140)  # more than one tile
 
@@ -82,12 +83,12 @@ def test_loss_and_gradients_are_the_references(
     threads(3 if tile == 32 else 1)
     given = hidden(data) if task == "hidden" else data.whole(CELLS)
     model = network(small_nb, likelihood)
-    expected = learned(model, _losses(model, given)[0].mean())
+    expected = learned(model, losses_of(model, given)[0].mean())
     step = FusedStep.of(model)
     assert_same(learned(model, step.mean_loss(given)), expected)
     total, number = step.total_loss(given)
     assert total / number == pytest.approx(expected[0], rel=3e-6)
-    assert number == _losses(model, given)[0].numel()
+    assert number == losses_of(model, given)[0].numel()
 
 
 @pytest.mark.parametrize("name", ["thinning", "masked"])
@@ -100,14 +101,14 @@ def test_other_protocols(small_nb, name):
     matrix = CountMatrix(adata, "holes")
     data = protocols.get(name)(hide(matrix, name) if name != "masked" else matrix)
     model, task = network(small_nb, "zinb"), hidden(data)
-    expected = learned(model, _losses(model, task)[0].mean())
+    expected = learned(model, losses_of(model, task)[0].mean())
     assert_same(learned(model, FusedStep.of(model).mean_loss(task)), expected)
 
 
 @pytest.mark.parametrize("layers", [[], [8]])
 def test_other_depths_and_one_cell(small_nb, data, layers):
     model, task = network(small_nb, "nb", hidden=layers), hidden(data, np.array([3]))
-    expected = learned(model, _losses(model, task)[0].mean())
+    expected = learned(model, losses_of(model, task)[0].mean())
     assert_same(learned(model, FusedStep.of(model).mean_loss(task)), expected)
 
 
@@ -116,7 +117,7 @@ def test_a_factor_of_the_loss_and_a_second_loss_reach_all_gradients(small_nb, da
     model = network(small_nb, "zinb")
     first, second = hidden(data), hidden(data, seed=4)
     expected = learned(
-        model, 2 * _losses(model, first)[0].mean() + 3 * _losses(model, second)[0].mean()
+        model, 2 * losses_of(model, first)[0].mean() + 3 * losses_of(model, second)[0].mean()
     )[1]
     step = FusedStep.of(model)
     model.zero_grad()
@@ -173,7 +174,7 @@ def test_an_optimiser_moves_the_parameters_alike(small_nb, data):
         for seed in range(5):
             task = hidden(data, seed=seed)
             optimiser.zero_grad()
-            loss = step.mean_loss(task) if step else _losses(model, task)[0].mean()
+            loss = step.mean_loss(task) if step else losses_of(model, task)[0].mean()
             loss.backward()
             optimiser.step()
         moved.append({n: p.detach().clone() for n, p in model.named_parameters()})
@@ -242,7 +243,7 @@ def test_another_first_layer_gets_a_tensor(small_nb, data, first):
     """Whatever is not a plain linear layer works on the dense input."""
     model, task = network(small_nb, "zinb"), hidden(data)
     model.encoder[0][0] = first
-    expected = learned(model, _losses(model, task)[0].mean())
+    expected = learned(model, losses_of(model, task)[0].mean())
     assert_same(learned(model, FusedStep.of(model).mean_loss(task)), expected)
 
 
