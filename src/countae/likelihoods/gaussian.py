@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 
 from countae.likelihoods import register
-from countae.likelihoods._base import GeneMoments
+from countae.likelihoods._base import CompiledLoss, GeneMoments
 from countae.likelihoods._cut_density import OnCounts
 from countae.likelihoods._squared_error import SquaredError
 
@@ -28,6 +28,13 @@ class Gaussian(OnCounts, SquaredError):
     name = "gaussian"
     title = "Gaussian with a learnt variance"
     reference = "10.1109/ICNN.1994.374138"
+
+    def compiled_loss(self) -> CompiledLoss:
+        from countae.kernels.fused_residuals import (
+            gaussian,
+        )  # numba takes a third of a second to import
+
+        return CompiledLoss(("log_location", "log_scale"), gaussian)
 
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:
         variance = moments.mean * (1 + moments.mean / moments.inverse_dispersion)
