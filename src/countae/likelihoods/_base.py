@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -22,13 +22,15 @@ class GeneMoments:
 
     All are (gene,), float64 tensors. ``mean`` is the expected count at size factor 1,
     ``log1p_mean`` the mean of log1p(count / size factor), ``inverse_dispersion`` and
-    ``zero_probability`` the method-of-moments values described in ``_moments.py``.
+    ``zero_probability`` the method-of-moments values described in ``_moments.py``. ``heads`` are
+    head values that were found better than those that follow from the moments.
     """
 
     mean: Tensor
     log1p_mean: Tensor
     inverse_dispersion: Tensor
     zero_probability: Tensor
+    heads: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Likelihood(ABC):
@@ -40,6 +42,12 @@ class Likelihood(ABC):
 
     ``noise_heads`` is set by the families that can be put around any mean (see ``from_mean``);
     ``noise_from_residuals`` by those that can, with a spread that needs no search.
+
+    Where training starts: ``start`` turns moments into heads. ``start_noise`` names the noise
+    family from whose best constants the moments' θ and π are taken, and ``best_start`` may better
+    heads by a look at the counts.
+
+    ``by_cell`` is set by losses of a cell's hidden counts taken together; see ``loss_of_cells``.
     """
 
     name: ClassVar[str]
@@ -50,6 +58,8 @@ class Likelihood(ABC):
     parameters: ClassVar[tuple[str, ...]]
     noise_heads: ClassVar[tuple[str, ...] | None] = None
     noise_from_residuals: ClassVar[bool] = False
+    start_noise: ClassVar[str | None] = None
+    by_cell: ClassVar[bool] = False
 
     @abstractmethod
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:
@@ -57,7 +67,10 @@ class Likelihood(ABC):
 
     @abstractmethod
     def constrain(self, raw: dict[str, Tensor], size_factor: Tensor) -> dict[str, Tensor]:
-        """Parameters from head values; ``size_factor`` is (cell, 1), > 0."""
+        """Parameters from head values; ``size_factor`` is (cell, 1), > 0.
+
+        Heads of some entries, (entry,), give parameters of these, unless ``by_cell``.
+        """
 
     @abstractmethod
     def log_pmf(self, counts: Tensor, **parameters: Tensor) -> Tensor:
@@ -82,6 +95,36 @@ class Likelihood(ABC):
     def loss(self, counts: Tensor, **parameters: Tensor) -> Tensor:
         """Training loss per entry, (cell, gene); by default the negative log-probability."""
         return -self.log_pmf(counts, **parameters)
+
+    def loss_of_cells(
+        self, counts: Tensor, wanted: Tensor, raw: dict[str, Tensor], size_factor: Tensor
+    ) -> Tensor:
+        """Training loss of the wanted counts of each cell together, if ``by_cell``.
+
+        Parameters
+        ----------
+        counts : Tensor, (cell, gene), raw counts
+        wanted : Tensor, (cell, gene)
+            1 where a count is to be predicted; all others must not matter.
+        raw : dict of Tensor, (cell, gene) or (gene,)
+            Head values.
+        size_factor : Tensor, (cell, 1)
+
+        Returns
+        -------
+        Tensor, (cell, gene)
+            Parts that add up to the loss of each cell; of interest where ``wanted``.
+        """
+        raise TypeError(f"{self.name} is a loss of single counts")
+
+    def best_start(
+        self, counts: np.ndarray, size_factor: np.ndarray, moments: GeneMoments
+    ) -> dict[str, Tensor]:
+        """Heads at which training starts, by a look at raw ``counts``, (cell, gene).
+
+        ``size_factor`` is (cell, 1). The default is ``start``.
+        """
+        return self.start(moments)
 
     def prob_zero(self, **parameters: Tensor) -> Tensor:
         """P(count = 0), in [0, 1]."""
@@ -156,6 +199,14 @@ class Likelihood(ABC):
             return self.log_pmf(x[:, genes], **parameters).sum(dim=0)
 
         return by_autograd(log_likelihood)
+
+
+class NoNoise(Likelihood):
+    """Put before a noise family that a loss is made of: the loss itself is none."""
+
+    noise_heads = None
+    from_mean = Likelihood.from_mean
+    noise_derivatives = Likelihood.noise_derivatives
 
 
 def flattened(values: Iterable[Tensor], shape: Sequence[int]) -> list[np.ndarray]:

@@ -36,7 +36,7 @@ class HurdleNegativeBinomial(Likelihood):
     name = "hurdle_nb"
     title = "Hurdle negative binomial"
     reference = "10.1016/0304-4076(86)90002-3"
-    complexity = 3
+    complexity = 6
     heads = {"log_mean": "entry", "log_inverse_dispersion": "gene", "prob_zero_logit": "entry"}
     parameters = ("mean", "inverse_dispersion", "prob_zero_logit")
 

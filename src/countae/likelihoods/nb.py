@@ -41,7 +41,10 @@ class NegativeBinomial(Likelihood):
         }
 
     def constrain(self, raw: dict[str, Tensor], size_factor: Tensor) -> dict[str, Tensor]:
-        return self.from_mean(size_factor * raw["log_mean"].exp(), raw["log_inverse_dispersion"])
+        return {
+            "mean": size_factor * raw["log_mean"].exp(),
+            "inverse_dispersion": raw["log_inverse_dispersion"].exp(),
+        }
 
     def log_pmf(self, counts: Tensor, *, mean: Tensor, inverse_dispersion: Tensor) -> Tensor:
         return log_negative_binomial(counts, mean, inverse_dispersion)

@@ -30,7 +30,7 @@ class ZeroInflatedNegativeBinomial(Likelihood):
     name = "zinb"
     title = "Zero-inflated negative binomial (ZINB)"
     reference = "10.1038/s41467-018-07931-2"
-    complexity = 3
+    complexity = 6
     heads = {"log_mean": "entry", "log_inverse_dispersion": "gene", "zero_logit": "entry"}
     parameters = ("mean", "inverse_dispersion", "zero_logit")
     noise_heads = ("log_inverse_dispersion", "zero_logit")

@@ -29,7 +29,7 @@ class ZeroInflatedPoisson(Likelihood):
     name = "zip"
     title = "Zero-inflated Poisson (ZIP)"
     reference = "10.2307/1269547"
-    complexity = 2
+    complexity = 3
     heads = {"log_mean": "entry", "zero_logit": "entry"}
     parameters = ("mean", "zero_logit")
 
