@@ -6,7 +6,7 @@ import json
 import platform
 import resource
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from scipy.sparse import csr_matrix
 from torch import Tensor
 
 import countae
@@ -22,11 +21,10 @@ from countae import likelihoods, protocols
 from countae.counts import CountMatrix
 from countae.errors import ConfigError, CountMatrixError, FitDivergedError, ScoreError
 from countae.files import write_json, written_aside
-from countae.likelihoods._base import GeneMoments, Likelihood
-from countae.likelihoods._moments import THETA_BOUNDS, ZERO_PROBABILITY_BOUNDS, gene_moments
-from countae.model import CountAutoencoder, held_out_parameters
-from countae.noise_heads import fit_heads, thinned
+from countae.likelihoods._base import GeneMoments
+from countae.model import CountAutoencoder, at, held_out_parameters
 from countae.protocols._base import Protocol, Task
+from countae.start import best_constants
 
 WARM_UP = 50  # steps over which the step size rises; with few cells an epoch is one step
 GENE_HEAD_SPEED = 5.0  # step size of per-gene parameters, which get one gradient, not a layer's
@@ -57,6 +55,7 @@ class FitRecord:
     peak_memory_mb: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
     warm_up_steps: int = WARM_UP
+    batches: list[str] = field(default_factory=list)
     tuning_trials: int = 0  # settings among which these were chosen; 0 when they were given
 
     def to_json(self, path: str | Path) -> None:
@@ -116,12 +115,14 @@ def fit(
         moments = best_constants(
             family, counts=matrix.target(train), size_factor=data.full_size_factor(train)
         )
-        model = CountAutoencoder(family, moments, **network).to(place)
+        n_batches = len(matrix.batches)
+        model = CountAutoencoder(family, moments, **network, n_batches=n_batches).to(place)
         record = FitRecord(
             likelihood, family.title, family.complexity, family.reference, seed, network, training,
             matrix.gene_id.tolist(), place.type, torch.get_num_threads(),
             sum(parameter.numel() for parameter in model.parameters()),
         )  # fmt: skip
+        record.batches = matrix.batches
         _train(model, data, train, validation, record, progress)
     model.eval()
     _calibrate(model, data, validation)
@@ -131,34 +132,6 @@ def fit(
     record.peak_memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     record.versions = versions()
     return model.cpu(), record
-
-
-def best_constants(
-    likelihood: Likelihood, *, counts: csr_matrix, size_factor: np.ndarray
-) -> GeneMoments:
-    """Where training starts: the best that one mean and one noise per gene can do.
-
-    Noise that can be put around any mean starts at its maximum around the gene's mean, found by
-    the recipe of the control, so that no network starts behind it; moments are far off for reads.
-
-    Parameters
-    ----------
-    likelihood : Likelihood
-    counts : csr_matrix, (cell, gene), raw counts of training cells
-        A gene without any is given one.
-    size_factor : ndarray, (cell,), > 0
-    """
-    moments = gene_moments(counts=counts, size_factor=size_factor)
-    if not likelihood.noise_heads:
-        return moments
-    cells = thinned(np.arange(len(size_factor)))
-    mean = size_factor[cells, None] * moments.mean.numpy()
-    raw, _ = fit_heads(likelihood, counts[cells].toarray().astype(np.float64), mean)
-    found = {"inverse_dispersion": raw["log_inverse_dispersion"].exp().clamp(*THETA_BOUNDS)}
-    if "zero_logit" in raw:
-        zero = torch.sigmoid(raw["zero_logit"])
-        found["zero_probability"] = zero.clamp(*ZERO_PROBABILITY_BOUNDS)
-    return replace(moments, **found)
 
 
 def _train(
@@ -220,9 +193,23 @@ def _train(
 
 def _losses(model: CountAutoencoder, task: Task) -> _Found:
     """Training loss of each entry that the task asks for, and the parameters behind it."""
-    parameters = model(task.counts, task.size_factor, task.hidden, task.entries)
+    if model.likelihood.by_cell:
+        return _losses_by_cell(model, task)
+    parameters = model(task.counts, task.size_factor, task.hidden, task.entries, task.batch)
     wanted = task.target if task.entries is None else task.target.reshape(-1)[task.entries]
     return model.likelihood.loss(wanted, **parameters), parameters
+
+
+def _losses_by_cell(model: CountAutoencoder, task: Task) -> _Found:
+    """The same for a loss of a cell's wanted counts together."""
+    raw = model.head_values(task.counts, task.size_factor, task.hidden, task.batch)
+    wanted = torch.ones_like(task.target) if task.hidden is None else task.hidden
+    losses = model.likelihood.loss_of_cells(task.target, wanted, raw, task.size_factor)
+    parameters = model.likelihood.constrain(raw, task.size_factor)
+    if task.entries is None:
+        return losses, parameters
+    chosen = {name: at(value, task.entries, losses.shape[1]) for name, value in parameters.items()}
+    return at(losses, task.entries, losses.shape[1]), chosen
 
 
 @torch.no_grad()
@@ -289,6 +276,7 @@ def save(model: CountAutoencoder, record: FitRecord, path: str | Path) -> None:
         "likelihood": record.likelihood,
         "network": json.dumps(record.network),
         "genes": json.dumps(record.genes),
+        "batches": json.dumps(record.batches),
     }
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
     with written_aside(path) as aside:
@@ -307,7 +295,7 @@ def load(path: str | Path, matrix: CountMatrix) -> CountAutoencoder:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             state = {name: file.get_tensor(name) for name in file.keys()}
-        genes = json.loads(metadata["genes"])
+        genes, batches = (json.loads(metadata[key]) for key in ("genes", "batches"))
     except (SafetensorError, KeyError, TypeError) as error:
         raise ScoreError(
             f"{path}: is no model that `countae fit` wrote, or is damaged ({error}). Fix: fit it "
@@ -319,11 +307,18 @@ def load(path: str | Path, matrix: CountMatrix) -> CountAutoencoder:
             f"({len(matrix.gene_id):,} genes), or stand in another order. Fix: fit it again on "
             "these counts."
         )
+    family = likelihoods.get(metadata["likelihood"])()
+    if "batch" in family.heads.values() and batches != matrix.batches:
+        raise CountMatrixError(
+            f"{path}: was trained on the batches {', '.join(batches)}, but {matrix.source} has "
+            f"{', '.join(matrix.batches)}. Fix: fit it again on these counts."
+        )
     ones = torch.ones(len(genes), dtype=torch.float64)
     model = CountAutoencoder(
-        likelihoods.get(metadata["likelihood"])(),
+        family,
         GeneMoments(ones, ones, ones, 0.5 * ones),  # placeholders of the right size
         **json.loads(metadata["network"]),
+        n_batches=len(batches),
     )
     model.load_state_dict(state)
     return model.eval()

@@ -20,8 +20,8 @@ class CountAutoencoder(nn.Module):
     The input is log1p(count / size factor) minus the gene's training mean, with hidden entries
     at zero, so that a hidden entry looks like an average one. Hidden layers are linear,
     LayerNorm, ReLU, dropout; the decoder mirrors the encoder. Heads per entry are linear in the
-    decoder's last layer, heads per gene are free parameters; both start at the likelihood's
-    ``start`` values.
+    decoder's last layer, heads per gene, or per batch and gene, are free parameters; all start at
+    the likelihood's ``start`` values, or at better ones that the moments hold.
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ class CountAutoencoder(nn.Module):
     latent : int
         Width of the bottleneck.
     dropout : float in [0, 1)
+    n_batches : int
+        Of the training data; heads per batch have one row for each.
     """
 
     input_mean: Tensor
@@ -45,6 +47,7 @@ class CountAutoencoder(nn.Module):
         hidden: list[int],
         latent: int,
         dropout: float,
+        n_batches: int = 1,
     ) -> None:
         super().__init__()
         self.likelihood = likelihood
@@ -57,9 +60,11 @@ class CountAutoencoder(nn.Module):
         widths = [latent, *reversed(hidden)]
         self.decoder = nn.Sequential(*(_layer(a, b, dropout) for a, b in pairwise(widths)))
         self.entry_heads, self.gene_heads = nn.ModuleDict(), nn.ParameterDict()
-        for name, value in likelihood.start(moments).items():
+        for name, value in (likelihood.start(moments) | moments.heads).items():
             if likelihood.heads[name] == "gene":
                 self.gene_heads[name] = nn.Parameter(value.float())
+            elif likelihood.heads[name] == "batch":
+                self.gene_heads[name] = nn.Parameter(value.float().repeat(n_batches, 1))
             else:
                 self.entry_heads[name] = _head(widths[-1], value.float())
 
@@ -74,6 +79,7 @@ class CountAutoencoder(nn.Module):
         size_factor: Tensor,
         hidden: Tensor | None = None,
         entries: Tensor | None = None,
+        batch: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Parameters of the likelihood for every entry, or for some.
 
@@ -85,18 +91,34 @@ class CountAutoencoder(nn.Module):
             1 where an entry must not be seen; its count is then ignored.
         entries : Tensor, (entry,), optional
             Row-major index of the only entries that are wanted.
+        batch : Tensor, (cell,), int64, optional
+            Index of each cell's batch; the first one where it is not given.
 
         Returns
         -------
         dict of Tensor, each broadcastable to (cell, gene), or to (entry,)
         """
-        decoded = self.decoder(self.encode(counts, size_factor, hidden))
-        raw = {name: head(decoded) for name, head in self.entry_heads.items()}
-        raw |= dict(self.gene_heads.items())
+        raw = self.head_values(counts, size_factor, hidden, batch)
         if entries is not None:
             raw = {name: at(value, entries, counts.shape[1]) for name, value in raw.items()}
             size_factor = at(size_factor, entries, counts.shape[1])
         return self.likelihood.constrain(raw, size_factor)
+
+    def head_values(
+        self,
+        counts: Tensor,
+        size_factor: Tensor,
+        hidden: Tensor | None = None,
+        batch: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Values of the heads, (cell, gene) or (gene,); arguments as of ``forward``."""
+        decoded = self.decoder(self.encode(counts, size_factor, hidden))
+        raw = {name: head(decoded) for name, head in self.entry_heads.items()}
+        for name, value in self.gene_heads.items():
+            per_batch = self.likelihood.heads[name] == "batch"
+            rows = counts.new_zeros(len(counts), dtype=torch.long) if batch is None else batch
+            raw[name] = value[rows] if per_batch else value
+        return raw
 
 
 def _layer(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
@@ -143,7 +165,7 @@ def held_out_parameters(network: CountAutoencoder, tasks: Iterable[Task]) -> dic
     """
     kept: dict[str, Tensor] = {}
     for task in tasks:
-        found = network(task.counts, task.size_factor, task.hidden)
+        found = network(task.counts, task.size_factor, task.hidden, batch=task.batch)
         for name, value in found.items():
             if value.dim() == 1 or task.entries is None:
                 kept[name] = value

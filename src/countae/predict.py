@@ -144,7 +144,7 @@ def reconstruct(
     for block in data.blocks(np.arange(len(matrix.obs))):
         task = data.whole(block)
         latent.append(network.encode(task.counts, task.size_factor).cpu().numpy())
-        parameters = network(task.counts, task.size_factor)
+        parameters = network(task.counts, task.size_factor, batch=task.batch)
         parts.append(Prediction.of(network.likelihood, parameters))
         mean = network.likelihood.mean(**parameters) / task.size_factor
         denoised.append(mean.cpu().numpy().astype(np.float32))

@@ -23,7 +23,8 @@ ALLOWED = {
     "model": {"likelihoods", "protocols"},
     "new_likelihood": {"likelihoods", "baselines", "protocols"},
     "noise_heads": {"likelihoods", "kernels"},
-    "fit": {"model", "likelihoods", "protocols", "noise_heads"},
+    "start": {"likelihoods", "noise_heads"},
+    "fit": {"model", "likelihoods", "protocols", "start"},
     "predict": {"fit", "model", "likelihoods", "protocols"},
     "noise": {"predict", "likelihoods", "noise_heads"},
     "baselines": {"predict", "likelihoods", "protocols"},
@@ -80,7 +81,7 @@ ALLOWED = {
     "tuning": set(),
 }
 TORCH_ROOMS = {
-    "likelihoods", "kernels", "protocols", "model", "fit", "predict", "noise", "noise_heads",
+    "likelihoods", "kernels", "protocols", "model", "start", "fit", "predict", "noise", "noise_heads",
     "baselines", "options",
 }  # fmt: skip
 

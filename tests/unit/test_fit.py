@@ -13,10 +13,11 @@ from countae import likelihoods
 from countae.counts import CountMatrix
 from countae.errors import ConfigError, CountMatrixError, FitDivergedError
 from countae.files import read_json
-from countae.fit import WARM_UP, best_constants, choose_device, fit, load, save
+from countae.fit import WARM_UP, choose_device, fit, load, save
 from countae.likelihoods._moments import gene_moments
 from countae.noise import fit_noise
 from countae.predict import predict_hidden, reconstruct
+from countae.start import best_constants
 
 NETWORK = {"hidden": [16], "latent": 4, "dropout": 0.1}
 TRAINING = SETTINGS["training"] | {"max_epochs": 8, "batch_size": 32}

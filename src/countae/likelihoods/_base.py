@@ -37,7 +37,7 @@ class Likelihood(ABC):
     """A loss and the probability mass function on 0, 1, 2 … that it stands for.
 
     A network has one *head* per name in ``heads``: an unconstrained number per entry of the
-    matrix (``"entry"``) or per gene (``"gene"``). ``constrain`` turns them into ``parameters``,
+    matrix (``"entry"``), per gene (``"gene"``) or per batch and gene (``"batch"``). ``constrain`` turns them into ``parameters``,
     the keyword arguments that every other method takes; all broadcast to (cell, gene).
 
     ``noise_heads`` is set by the families that can be put around any mean (see ``from_mean``);
@@ -46,6 +46,8 @@ class Likelihood(ABC):
     Where training starts: ``start`` turns moments into heads. ``start_noise`` names the noise
     family from whose best constants the moments' θ and π are taken, and ``best_start`` may better
     heads by a look at the counts.
+
+    ``fixed_heads`` are set before training and not learnt; they are one per gene.
 
     ``by_cell`` is set by losses of a cell's hidden counts taken together; see ``loss_of_cells``.
     """
@@ -60,6 +62,7 @@ class Likelihood(ABC):
     noise_from_residuals: ClassVar[bool] = False
     start_noise: ClassVar[str | None] = None
     by_cell: ClassVar[bool] = False
+    fixed_heads: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from countae.likelihoods import register
@@ -32,6 +34,16 @@ class Gaussian(OnCounts, SquaredError):
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:
         variance = moments.mean * (1 + moments.mean / moments.inverse_dispersion)
         return {"location": moments.mean, "log_scale": 0.5 * variance.log()}
+
+    def best_start(
+        self, counts: np.ndarray, size_factor: np.ndarray, moments: GeneMoments
+    ) -> dict[str, Tensor]:
+        """The spread that residuals around the gene's mean have."""
+        start = self.start(moments)
+        location = self.constrain(start, torch.as_tensor(size_factor))["location"]
+        square = (torch.as_tensor(counts) - location).square()
+        per_gene = (square.sum(dim=0) + moments.mean) / (len(square) + 1)  # never 0
+        return start | {"log_scale": 0.5 * per_gene.log()}
 
     def loss(self, counts: Tensor, **parameters: Tensor) -> Tensor:
         scale = parameters["scale"]

@@ -11,6 +11,7 @@ from torch.nn.functional import logsigmoid
 from countae.kernels.special import log1mexp
 from countae.likelihoods import register
 from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
+from countae.likelihoods._best_start import best_heads
 from countae.likelihoods.nb import NegativeBinomial
 
 _NB = NegativeBinomial()
@@ -39,6 +40,7 @@ class HurdleNegativeBinomial(Likelihood):
     complexity = 6
     heads = {"log_mean": "entry", "log_inverse_dispersion": "gene", "prob_zero_logit": "entry"}
     parameters = ("mean", "inverse_dispersion", "prob_zero_logit")
+    start_noise = "zinb"
 
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:
         """Mean and zeros of the ZINB with these moments, at size factor 1."""
@@ -53,6 +55,11 @@ class HurdleNegativeBinomial(Likelihood):
             "prob_zero_logit": log1mexp(positive) - positive,
         }
 
+    def best_start(
+        self, counts: np.ndarray, size_factor: np.ndarray, moments: GeneMoments
+    ) -> dict[str, Tensor]:
+        return best_heads(self, counts, size_factor, self.start(moments))
+
     def constrain(self, raw: dict[str, Tensor], size_factor: Tensor) -> dict[str, Tensor]:
         return {
             "mean": size_factor * raw["log_mean"].exp(),
@@ -63,8 +70,7 @@ class HurdleNegativeBinomial(Likelihood):
     def log_pmf(
         self, counts: Tensor, *, mean: Tensor, inverse_dispersion: Tensor, prob_zero_logit: Tensor
     ) -> Tensor:
-        log_nb = _NB.log_pmf(counts, mean=mean, inverse_dispersion=inverse_dispersion)
-        truncated = log_nb - log1mexp(_log_nb_zero(mean, inverse_dispersion))
+        truncated = log_truncated(counts, mean, inverse_dispersion)
         positive = logsigmoid(-prob_zero_logit) + truncated
         return torch.where(counts == 0, logsigmoid(prob_zero_logit), positive)
 
@@ -120,6 +126,12 @@ class HurdleNegativeBinomial(Likelihood):
         mu, theta, zero = every
         drawn = _positive_nb(rng, mu, theta) * (rng.random(zero.shape) >= zero)
         return to_tensor(drawn, mean)
+
+
+def log_truncated(counts: Tensor, mean: Tensor, inverse_dispersion: Tensor) -> Tensor:
+    """Log-probability of positive counts under the NB without its zeros, (cell, gene)."""
+    log_nb = _NB.log_pmf(counts, mean=mean, inverse_dispersion=inverse_dispersion)
+    return log_nb - log1mexp(_log_nb_zero(mean, inverse_dispersion))
 
 
 def _log_nb_zero(mean: Tensor, inverse_dispersion: Tensor) -> Tensor:

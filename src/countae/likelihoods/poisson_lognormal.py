@@ -8,6 +8,7 @@ from torch import Tensor
 from countae.kernels.poisson_lognormal import cumulated, log_poisson_lognormal
 from countae.likelihoods import register
 from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
+from countae.likelihoods._best_start import best_heads
 
 
 @register("poisson_lognormal")
@@ -37,6 +38,11 @@ class PoissonLognormal(Likelihood):
             "log_mean": moments.mean.log(),
             "log_inverse_dispersion": moments.inverse_dispersion.log(),
         }
+
+    def best_start(
+        self, counts: np.ndarray, size_factor: np.ndarray, moments: GeneMoments
+    ) -> dict[str, Tensor]:
+        return best_heads(self, counts, size_factor, self.start(moments))
 
     def constrain(self, raw: dict[str, Tensor], size_factor: Tensor) -> dict[str, Tensor]:
         return {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from countae.likelihoods import register
 from countae.likelihoods._base import GeneMoments, NoNoise
+from countae.likelihoods._best_start import best_heads
 from countae.likelihoods.zinb import ZeroInflatedNegativeBinomial
 
 
@@ -37,6 +39,11 @@ class ZeroInflatedNegativeBinomialLogistic(NoNoise, ZeroInflatedNegativeBinomial
         slope = torch.full_like(usual["log_mean"], -1.0)
         intercept = usual.pop("zero_logit") - slope * usual["log_mean"]
         return usual | {"zero_intercept": intercept, "zero_slope": slope}
+
+    def best_start(
+        self, counts: np.ndarray, size_factor: np.ndarray, moments: GeneMoments
+    ) -> dict[str, Tensor]:
+        return best_heads(self, counts, size_factor, self.start(moments))
 
     def constrain(self, raw: dict[str, Tensor], size_factor: Tensor) -> dict[str, Tensor]:
         log_mean = size_factor.log() + raw["log_mean"]

@@ -9,6 +9,7 @@ from torch.nn.functional import logsigmoid
 
 from countae.likelihoods import register
 from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
+from countae.likelihoods._best_start import best_heads
 from countae.likelihoods.poisson import Poisson
 
 _POISSON = Poisson()
@@ -39,6 +40,11 @@ class ZeroInflatedPoisson(Likelihood):
             "log_mean": moments.mean.log() - torch.log1p(-zero),
             "zero_logit": torch.logit(zero),
         }
+
+    def best_start(
+        self, counts: np.ndarray, size_factor: np.ndarray, moments: GeneMoments
+    ) -> dict[str, Tensor]:
+        return best_heads(self, counts, size_factor, self.start(moments))
 
     def constrain(self, raw: dict[str, Tensor], size_factor: Tensor) -> dict[str, Tensor]:
         return {"mean": size_factor * raw["log_mean"].exp(), "zero_logit": raw["zero_logit"]}

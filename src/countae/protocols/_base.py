@@ -24,7 +24,7 @@ class Task:
     ``counts`` are raw counts, (cell, gene); where ``hidden`` is 1 they must not be looked at.
     ``size_factor``, (cell, 1), comes from visible counts only and is the exposure of ``target``,
     the raw counts to predict, (cell, gene). ``entries`` is the row-major index of the entries to
-    predict, or None for all of them.
+    predict, or None for all of them. ``batch`` is the index of each cell's batch, (cell,).
     """
 
     counts: Tensor
@@ -32,6 +32,7 @@ class Task:
     size_factor: Tensor
     target: Tensor
     entries: Tensor | None
+    batch: Tensor
 
 
 class Protocol(ABC):
@@ -51,6 +52,7 @@ class Protocol(ABC):
 
     def __init__(self, matrix: CountMatrix, device: torch.device | str = "cpu") -> None:
         self.matrix, self.device = matrix, torch.device(device)
+        self._batch = matrix.batch
 
     @abstractmethod
     def training_task(self, cells: np.ndarray, generator: torch.Generator) -> Task:
@@ -79,6 +81,10 @@ class Protocol(ABC):
     def dense(self, counts: csr_matrix) -> Tensor:
         """Counts as float32 on the device."""
         return self.place(counts.toarray().astype(np.float32))
+
+    def batch(self, cells: np.ndarray) -> Tensor:
+        """Index of each cell's batch, (cell,), int64, on the device."""
+        return torch.from_numpy(self._batch[cells]).to(self.device, non_blocking=True)
 
     def place(self, values: np.ndarray) -> Tensor:
         """An array as a float32 tensor on the device."""

@@ -44,11 +44,11 @@ class HiddenMolecules(Protocol):
         rest = self.unmodelled(cells)
         # genes that are not modelled are thinned too: they are part of the library
         library = visible.sum(axis=1).A1 + rng.binomial(rest, 0.5)
-        return self._task(visible, counts - visible, library)
+        return self._task(cells, visible, counts - visible, library)
 
     def held_out_tasks(self, cells: np.ndarray) -> Iterator[Task]:
         visible = self.matrix.adata.layers["visible"][cells]
-        yield self._task(visible, self.matrix.target(cells), self._visible_library(cells))
+        yield self._task(cells, visible, self.matrix.target(cells), self._visible_library(cells))
 
     def whole(self, cells: np.ndarray) -> Task:
         # what was seen in training is half a cell, so that is what the network may be given
@@ -68,6 +68,11 @@ class HiddenMolecules(Protocol):
         modelled = self.matrix.counts[cells].sum(axis=1).A1
         return np.rint(np.maximum(self.matrix.library_size[cells] - modelled, 0)).astype(np.int64)
 
-    def _task(self, visible: csr_matrix, target: csr_matrix, library: np.ndarray) -> Task:
+    def _task(
+        self, cells: np.ndarray, visible: csr_matrix, target: csr_matrix, library: np.ndarray
+    ) -> Task:
         size_factor = np.maximum(library, 1.0)[:, None] / self.matrix.reference_size
-        return Task(self.dense(visible), None, self.place(size_factor), self.dense(target), None)
+        return Task(
+            self.dense(visible), None, self.place(size_factor), self.dense(target), None,
+            self.batch(cells),
+        )  # fmt: skip

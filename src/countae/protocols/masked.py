@@ -36,17 +36,18 @@ class Masked(Protocol):
     def training_task(self, cells: np.ndarray, generator: torch.Generator) -> Task:
         counts, library_size = self._cells(cells)
         hidden = torch.rand(counts.shape, generator=generator) < 1 / self.matrix.n_folds
-        return self._task(counts, library_size, hidden)
+        return self._task(cells, counts, library_size, hidden)
 
     def held_out_tasks(self, cells: np.ndarray) -> Iterator[Task]:
         counts, library_size = self._cells(cells)
         fold = torch.from_numpy(self.matrix.fold[cells])
         for k in range(self.matrix.n_folds):
-            yield self._task(counts, library_size, fold == k)
+            yield self._task(cells, counts, library_size, fold == k)
 
     def whole(self, cells: np.ndarray) -> Task:
         counts, library_size = self._cells(cells)
-        return Task(counts, None, library_size / self.matrix.reference_size, counts, None)
+        size_factor = library_size / self.matrix.reference_size
+        return Task(counts, None, size_factor, counts, None, self.batch(cells))
 
     def size_factor(self, cells: np.ndarray) -> np.ndarray:
         counts, fold = self.matrix.counts[cells].toarray(), self.matrix.fold[cells]
@@ -68,7 +69,9 @@ class Masked(Protocol):
     def _cells(self, cells: np.ndarray) -> tuple[Tensor, Tensor]:
         return self.dense(self.matrix.counts[cells]), self.place(self._library_size[cells, None])
 
-    def _task(self, counts: Tensor, library_size: Tensor, hidden: Tensor) -> Task:
+    def _task(
+        self, cells: np.ndarray, counts: Tensor, library_size: Tensor, hidden: Tensor
+    ) -> Task:
         """A task from counts on the device and the hidden entries on the CPU.
 
         The index of the hidden entries is found on the CPU, where the mask was drawn, so that no
@@ -83,4 +86,4 @@ class Masked(Protocol):
             gene_share=self._gene_share,
             reference_size=self.matrix.reference_size,
         )
-        return Task(counts, mask, size_factor, counts, entries)
+        return Task(counts, mask, size_factor, counts, entries, self.batch(cells))
