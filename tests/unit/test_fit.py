@@ -36,9 +36,9 @@ def fitted(matrix, likelihood="nb", *, seed=0, **training):
 
 @pytest.mark.parametrize("likelihood", likelihoods.names())
 def test_every_loss_falls_and_is_recorded(small_nb, likelihood):
-    model, record = fitted(small_nb, likelihood)
+    model, record = fitted(small_nb, likelihood, max_epochs=20)
     assert record.validation_loss[record.best_epoch] < record.validation_loss[0]
-    assert len(record.train_loss) == len(record.validation_loss) == 8
+    assert len(record.train_loss) == len(record.validation_loss) == 20
     assert record.stop_reason == "max_epochs"
     assert record.seconds > 0
     assert record.peak_memory_mb > 10
