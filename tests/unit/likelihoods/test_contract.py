@@ -208,14 +208,10 @@ def test_log_pmf_is_finite_and_at_most_zero(likelihood):
 
 
 def test_float32_agrees_with_float64_for_common_counts(likelihood):
-    """Counts to 150, means to 100: 2e-6 of max(1, |loss|) and 1e-5 of max(1, |gradient|).
-
-    A squared error's terms of 150 cancel, which leaves a few roundings of float32 more.
-    """
+    """Counts to 150, means to 100: 2e-6 of max(1, |loss|) and 1e-5 of max(1, |gradient|)."""
     value, gradient = float32_errors(likelihood, most=150, highest=100)
-    rough = isinstance(likelihood, CutDensity)
-    assert value.max() <= (2e-5 if rough else 2e-6)
-    assert gradient.max() <= (5e-5 if rough else 1e-5)
+    assert value.max() <= 2e-6
+    assert gradient.max() <= 1e-5
 
 
 def float32_errors(likelihood, *, most, highest):
