@@ -50,8 +50,8 @@ def _with_noise(
 ) -> GeneMoments:
     """Moments with θ and π at their maximum around the gene's mean, within bounds."""
     raw, _ = fit_heads(noise, counts, size_factor * moments.mean.numpy())
-    found = {"inverse_dispersion": raw["log_inverse_dispersion"].exp().clamp(*THETA_BOUNDS)}
-    if "zero_logit" in raw:
-        zero = torch.sigmoid(raw["zero_logit"])
-        found["zero_probability"] = zero.clamp(*ZERO_PROBABILITY_BOUNDS)
-    return replace(moments, **found)
+    theta = raw["log_inverse_dispersion"].exp().clamp(*THETA_BOUNDS)
+    if "zero_logit" not in raw:
+        return replace(moments, inverse_dispersion=theta)
+    zero = torch.sigmoid(raw["zero_logit"]).clamp(*ZERO_PROBABILITY_BOUNDS)
+    return replace(moments, inverse_dispersion=theta, zero_probability=zero)

@@ -81,8 +81,8 @@ ALLOWED = {
     "tuning": set(),
 }
 TORCH_ROOMS = {
-    "likelihoods", "kernels", "protocols", "model", "start", "fit", "predict", "noise", "noise_heads",
-    "baselines", "options",
+    "likelihoods", "kernels", "protocols", "model", "start", "fit", "predict", "noise",
+    "noise_heads", "baselines", "options",
 }  # fmt: skip
 
 

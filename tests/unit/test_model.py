@@ -15,7 +15,10 @@ from countae.likelihoods._moments import gene_moments
 from countae.model import HEAD_GAIN, CountAutoencoder
 
 NAMES = likelihoods.names()
-ON_LOG1P = {"mse_log1p", "mahalanobis_mse"}  # their mean is transformed back from the mean of log1p counts
+ON_LOG1P = {
+    "mse_log1p",
+    "mahalanobis_mse",
+}  # their mean is transformed back from the mean of log1p counts
 # zeros that follow depth by a rule of their own
 ONLY_AT_SIZE_ONE = {"hurdle_nb", "hurdle_nb_focal", "zinb_logistic"}
 # splatter's slope of −1; without a look at counts no correlation

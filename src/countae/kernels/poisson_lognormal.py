@@ -9,9 +9,9 @@ at the r with r = v(x − λ), λ = e^{m+r}. There, with t the distance from it,
 
 Each factor is at most 1, none cancels, and the integral is of a function without other scales
 than its own width and that of :math:`e^t`: the trapezoidal rule converges exponentially
-(Trefethen & Weideman 2014, doi:10.1137/130932132), for every count and every v. Gauss–Hermite nodes
-centred at the mode (Liu & Pierce 1994, doi:10.1093/biomet/81.3.624) do so only where the integrand
-is nearly normal, which it is not for a count of 0 and a large v.
+(Trefethen & Weideman 2014, doi:10.1137/130932132), for every count and every v. Gauss–Hermite
+nodes centred at the mode (Liu & Pierce 1994, doi:10.1093/biomet/81.3.624) do so only where the
+integrand is nearly normal, which it is not for a count of 0 and a large v.
 """
 
 from __future__ import annotations

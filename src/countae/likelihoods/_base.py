@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,11 @@ from torch import Tensor
 from countae.kernels.autograd import by_autograd
 from countae.kernels.newton import Derivatives
 from countae.kernels.recursion import step_score as along_recursion
+
+if TYPE_CHECKING:
+    from countae.likelihoods._distribution import CountDistribution
+
+Loss = TypeVar("Loss", bound="Likelihood")
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,9 @@ class Likelihood(ABC):
     """A loss and the probability mass function on 0, 1, 2 … that it stands for.
 
     A network has one *head* per name in ``heads``: an unconstrained number per entry of the
-    matrix (``"entry"``), per gene (``"gene"``) or per batch and gene (``"batch"``). ``constrain`` turns them into ``parameters``,
-    the keyword arguments that every other method takes; all broadcast to (cell, gene).
+    matrix (``"entry"``), per gene (``"gene"``) or per batch and gene (``"batch"``). ``constrain``
+    turns them into ``parameters``, the keyword arguments that every other method takes; all
+    broadcast to (cell, gene).
 
     ``noise_heads`` is set by the families that can be put around any mean (see ``from_mean``);
     ``noise_from_residuals`` by those that can, with a spread that needs no search.
@@ -135,6 +141,25 @@ class Likelihood(ABC):
         any_parameter = next(iter(parameters.values()))
         return self.log_pmf(any_parameter.new_zeros(shape), **parameters).exp()
 
+    def distribution(
+        self, *, validate_args: bool | None = None, **parameters: Tensor | float
+    ) -> CountDistribution:
+        """What this loss claims at given parameters, as a ``torch.distributions.Distribution``.
+
+        >>> import torch
+        >>> from countae.likelihoods import NegativeBinomial
+        >>> nb = NegativeBinomial().distribution(
+        ...     mean=torch.tensor([1.0, 4.0]), inverse_dispersion=torch.tensor(2.0)
+        ... )
+        >>> nb.variance
+        tensor([ 1.5000, 12.0000])
+        >>> nb.log_prob(torch.tensor([0.0, 3.0])).exp()
+        tensor([0.4444, 0.1317])
+        """
+        from countae.likelihoods._distribution import CountDistribution
+
+        return CountDistribution(self, parameters, validate_args)
+
     def recursion(self, **parameters: Tensor) -> tuple[Tensor, ...] | None:
         """P(0), P(1), a and b with P(k) = (a + b/k) P(k−1) from k = 2 on; None where none exists.
 
@@ -204,12 +229,11 @@ class Likelihood(ABC):
         return by_autograd(log_likelihood)
 
 
-class NoNoise(Likelihood):
-    """Put before a noise family that a loss is made of: the loss itself is none."""
-
-    noise_heads = None
-    from_mean = Likelihood.from_mean
-    noise_derivatives = Likelihood.noise_derivatives
+def no_noise(member: type[Loss]) -> type[Loss]:
+    """Class decorator of a loss that is made of a noise family, but is none itself."""
+    for name in ("noise_heads", "from_mean", "noise_derivatives"):
+        setattr(member, name, getattr(Likelihood, name))
+    return member
 
 
 def flattened(values: Iterable[Tensor], shape: Sequence[int]) -> list[np.ndarray]:

@@ -37,6 +37,10 @@ class BetaBinomial(Likelihood):
     it does; hence ε = 1/1,000, the probability that n says nothing of the total, with the
     distribution that is left when the total is unknown. It has the same mean.
     Reference: Skellam 1948, doi:10.1111/j.2517-6161.1948.tb00014.x.
+
+    >>> from countae.likelihoods import BetaBinomial
+    >>> BetaBinomial().distribution(share_logit=-2.0, concentration=10.0, trials=20.0).mean
+    tensor(2.3841)
     """
 
     name = "beta_binomial"

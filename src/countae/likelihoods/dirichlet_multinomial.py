@@ -7,7 +7,7 @@ from torch import Tensor
 
 from countae.kernels.count_pmf import log_negative_binomial
 from countae.likelihoods import register
-from countae.likelihoods._base import GeneMoments, NoNoise
+from countae.likelihoods._base import GeneMoments, no_noise
 from countae.likelihoods._compositions import (
     expected_counts,
     hidden_composition,
@@ -17,8 +17,9 @@ from countae.likelihoods._compositions import (
 from countae.likelihoods.nb import NegativeBinomial
 
 
+@no_noise
 @register("dirichlet_multinomial")
-class DirichletMultinomial(NoNoise, NegativeBinomial):
+class DirichletMultinomial(NegativeBinomial):
     r"""Multinomial of a cell's hidden counts whose shares are Dirichlet(α), given their total n.
 
     .. math:: P(x \mid n) = \frac{\prod_j NB(x_j; n p_j, α_j)}{NB(n; n, \sum_j α_j)},
@@ -33,6 +34,10 @@ class DirichletMultinomial(NoNoise, NegativeBinomial):
     μ(1 + s R/Σα) is a multiple of the mean, the same for all genes of a cell. ``mean`` is s R p
     and ``inverse_dispersion`` α, both (cell, gene); R as in ``multinomial``.
     Reference: Mosimann 1962, doi:10.2307/2333468.
+
+    >>> from countae.likelihoods import DirichletMultinomial
+    >>> DirichletMultinomial().distribution(mean=2.0, inverse_dispersion=0.5).variance
+    tensor(10.)
     """
 
     name = "dirichlet_multinomial"

@@ -25,6 +25,10 @@ class Gaussian(OnCounts, SquaredError):
     relative to its gene's spread, there the largest counts decide.
     ``location`` m is size factor × network output, (cell, gene); ``scale`` s > 0 is (gene,).
     Reference: Nix & Weigend 1994, doi:10.1109/ICNN.1994.374138.
+
+    >>> from countae.likelihoods import Gaussian
+    >>> Gaussian().distribution(location=2.0, scale=1.5, size_factor=1.0).prob_zero
+    tensor(0.1587)
     """
 
     name = "gaussian"

@@ -32,6 +32,13 @@ class HurdleNegativeBinomial(Likelihood):
     The network does not see a cell's depth, so the odds of a positive count are multiplied by the
     size factor, as those of an NB with θ = 1 (and of any with a small mean) are.
     Reference: Mullahy 1986, doi:10.1016/0304-4076(86)90002-3.
+
+    >>> from countae.likelihoods import HurdleNegativeBinomial
+    >>> claim = HurdleNegativeBinomial().distribution(
+    ...     mean=2.0, inverse_dispersion=0.5, prob_zero_logit=0.0
+    ... )
+    >>> claim.mean
+    tensor(1.8090)
     """
 
     name = "hurdle_nb"

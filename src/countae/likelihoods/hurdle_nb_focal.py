@@ -31,6 +31,13 @@ class HurdleNegativeBinomialFocal(HurdleNegativeBinomial):
     and the variant ``recalibrated`` is scored with it.
     References: Lin et al. 2017, doi:10.1109/ICCV.2017.324, eq. 4; that it is not proper, and the
     way back: Charoenphakdee et al. 2021, doi:10.1109/CVPR46437.2021.00516.
+
+    >>> from countae.likelihoods import HurdleNegativeBinomialFocal
+    >>> claim = HurdleNegativeBinomialFocal().distribution(
+    ...     mean=2.0, inverse_dispersion=0.5, prob_zero_logit=0.0
+    ... )
+    >>> claim.prob_zero
+    tensor(0.5000)
     """
 
     name = "hurdle_nb_focal"

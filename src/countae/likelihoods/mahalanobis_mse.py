@@ -24,8 +24,8 @@ class MahalanobisMse(MseLog1p):
     that belong to them, solved by Woodbury's identity with a matrix of the size of U's columns.
     D > 0 (head ``log_unique``) and the columns of U (``loading_1`` …) are estimated before
     training and not learnt, so that the loss is a function of its parameters alone: residuals of
-    training cells around gene means, their correlation's principal axes (probabilistic PCA), shrunk
-    towards no correlation by Ledoit and Wolf's share; each gene keeps its own variance.
+    training cells around gene means, their correlation's principal axes (probabilistic PCA),
+    shrunk towards none by Ledoit and Wolf's share; each gene keeps its own variance.
 
     On log1p counts, since the covariance of raw counts is that of a few highly expressed genes and
     of outliers. The residuals around gene means still hold what a network is to explain: errors
@@ -35,6 +35,10 @@ class MahalanobisMse(MseLog1p):
     residuals; what the loss claims of pairs of genes is not scored.
     References: Mahalanobis 1936; Tipping & Bishop 1999, doi:10.1111/1467-9868.00196, eq. 7;
     Ledoit & Wolf 2004, doi:10.1016/S0047-259X(03)00096-4.
+
+    >>> from countae.likelihoods import MahalanobisMse
+    >>> MahalanobisMse().distribution(location=1.0, scale=0.5, size_factor=1.0).mean
+    tensor(1.7183)
     """
 
     name = "mahalanobis_mse"

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from countae.kernels.count_pmf import log_poisson
 from countae.likelihoods import register
-from countae.likelihoods._base import GeneMoments, NoNoise
+from countae.likelihoods._base import GeneMoments, no_noise
 from countae.likelihoods._compositions import (
     expected_counts,
     hidden_composition,
@@ -16,8 +16,9 @@ from countae.likelihoods._compositions import (
 from countae.likelihoods.poisson import Poisson
 
 
+@no_noise
 @register("multinomial")
-class Multinomial(NoNoise, Poisson):
+class Multinomial(Poisson):
     r"""Multinomial of a cell's hidden counts given their total n.
 
     .. math:: P(x \mid n) = \frac{n!}{\prod_j x_j!} \prod_j p_j^{x_j}
@@ -28,6 +29,10 @@ class Multinomial(NoNoise, Poisson):
     that is itself Poisson around s R, what visible counts say of it; R is the genes' mean total,
     kept in the head ``log_total``, which is not learnt. ``mean`` is s R p > 0, (cell, gene).
     Reference: Townes et al. 2019, doi:10.1186/s13059-019-1861-6, eq. 1.
+
+    >>> from countae.likelihoods import Multinomial
+    >>> Multinomial().distribution(mean=2.0).prob_zero
+    tensor(0.1353)
     """
 
     name = "multinomial"

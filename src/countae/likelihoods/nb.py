@@ -24,6 +24,14 @@ class NegativeBinomial(Likelihood):
     (θ → ∞ is Poisson). Both broadcast to (cell, gene).
     Reference: Hilbe 2011, Negative Binomial Regression, eq. 8.8; for single cells Grün et al.
     2014, doi:10.1038/nmeth.2930.
+
+    >>> import torch
+    >>> from countae.likelihoods import NegativeBinomial
+    >>> claim = NegativeBinomial().distribution(
+    ...     mean=2.0, inverse_dispersion=0.5
+    ... )
+    >>> claim.log_prob(torch.tensor([0.0, 1.0, 2.0])).exp()
+    tensor([0.4472, 0.1789, 0.1073])
     """
 
     name = "nb"

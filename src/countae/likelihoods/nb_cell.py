@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from countae.likelihoods import register
-from countae.likelihoods._base import NoNoise
+from countae.likelihoods._base import no_noise
 from countae.likelihoods.nb import NegativeBinomial
 
 
+@no_noise
 @register("nb_cell")
-class NegativeBinomialPerCell(NoNoise, NegativeBinomial):
+class NegativeBinomialPerCell(NegativeBinomial):
     r"""Negative binomial with an inverse dispersion :math:`θ_{ij}` per gene and cell.
 
     The distribution is that of ``nb``, variance :math:`μ_{ij} + μ_{ij}^2/θ_{ij}`, but θ is a head
@@ -16,6 +17,14 @@ class NegativeBinomialPerCell(NoNoise, NegativeBinomial):
     cells it is ``nb``. A count says little of its own variance: expect θ to take up what the mean
     misses.
     Reference: Eraslan et al. 2019, doi:10.1038/s41467-018-07931-2 ("nb", dispersion per entry).
+
+    >>> import torch
+    >>> from countae.likelihoods import NegativeBinomialPerCell
+    >>> claim = NegativeBinomialPerCell().distribution(
+    ...     mean=2.0, inverse_dispersion=torch.tensor([0.5, 50.0])
+    ... )
+    >>> claim.variance
+    tensor([10.0000,  2.0800])
     """
 
     name = "nb_cell"

@@ -23,6 +23,14 @@ class PoissonLognormal(Likelihood):
     shape differs: fewer zeros, a heavier tail. θ → ∞ (σ → 0) is Poisson. Both broadcast to (cell,
     gene). There is no closed form; see :mod:`countae.kernels.poisson_lognormal`.
     Reference: Aitchison & Ho 1989, doi:10.1093/biomet/76.4.643.
+
+    >>> import torch
+    >>> from countae.likelihoods import PoissonLognormal
+    >>> claim = PoissonLognormal().distribution(
+    ...     mean=2.0, inverse_dispersion=0.5
+    ... )
+    >>> claim.log_prob(torch.tensor([0.0, 1.0, 2.0])).exp()
+    tensor([0.3473, 0.2474, 0.1469])
     """
 
     name = "poisson_lognormal"

@@ -7,20 +7,28 @@ import torch
 from torch import Tensor
 
 from countae.likelihoods import register
-from countae.likelihoods._base import GeneMoments, NoNoise
+from countae.likelihoods._base import GeneMoments, no_noise
 from countae.likelihoods._best_start import best_heads
 from countae.likelihoods.zinb import ZeroInflatedNegativeBinomial
 
 
+@no_noise
 @register("zinb_logistic")
-class ZeroInflatedNegativeBinomialLogistic(NoNoise, ZeroInflatedNegativeBinomial):
+class ZeroInflatedNegativeBinomialLogistic(ZeroInflatedNegativeBinomial):
     r"""ZINB(μ, θ, π) of ``zinb`` with :math:`\mathrm{logit}\,π_{ij} = a_j + b_j \log μ_{ij}`.
 
     ``zero_intercept`` a and ``zero_slope`` b are one per gene; :math:`μ_{ij}` is the NB part's
     mean at the cell's depth. b = 0 is ``zinb_gene``; b = −1 for all genes is splatter's dropout,
     with which b starts: extra zeros are rarer the higher the expression.
-    Reference: Zappia et al. 2017, doi:10.1186/s13059-017-1305-0 (Methods, dropout); Pierson &
-    Yau 2015, doi:10.1186/s13059-015-0805-z (zeros that follow the mean).
+    Reference: Zappia et al. 2017, doi:10.1186/s13059-017-1305-0 (Methods, dropout); ZIFA, Pierson
+    et al. 2015, doi:10.1186/s13059-015-0805-z (zeros that follow the mean).
+
+    >>> from countae.likelihoods import ZeroInflatedNegativeBinomialLogistic
+    >>> claim = ZeroInflatedNegativeBinomialLogistic().distribution(
+    ...     mean=2.0, inverse_dispersion=0.5, zero_logit=0.0
+    ... )
+    >>> claim.variance
+    tensor(6.)
     """
 
     name = "zinb_logistic"

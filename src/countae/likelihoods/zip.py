@@ -25,6 +25,10 @@ class ZeroInflatedPoisson(Likelihood):
     ``zero_logit`` is logit π, one per gene and cell. Both broadcast to (cell, gene). The only
     spread beyond sampling comes from extra zeros: variance (1−π)μ(1 + πμ).
     Reference: Lambert 1992, doi:10.2307/1269547.
+
+    >>> from countae.likelihoods import ZeroInflatedPoisson
+    >>> ZeroInflatedPoisson().distribution(mean=2.0, zero_logit=-1.0).prob_zero
+    tensor(0.3679)
     """
 
     name = "zip"

@@ -35,9 +35,7 @@ def test_claims_what_the_hurdle_claims(focal, t64):
     at = {"mean": t64(3.0), "inverse_dispersion": t64(0.7), "prob_zero_logit": t64(-0.4)}
     assert torch.equal(focal.log_pmf(counts, **at), hurdle.log_pmf(counts, **at))
     plain = type("Plain", (type(focal),), {"focus": 0.0})()
-    np.testing.assert_allclose(
-        plain.loss(counts, **at), hurdle.loss(counts, **at), rtol=1e-12
-    )
+    np.testing.assert_allclose(plain.loss(counts, **at), hurdle.loss(counts, **at), rtol=1e-12)
 
 
 @pytest.mark.parametrize("true", [0.02, 0.3, 0.5, 0.9, 0.999])

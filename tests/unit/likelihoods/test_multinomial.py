@@ -24,7 +24,7 @@ def raw(t64):
 
 
 def test_loss_is_the_multinomial_of_hidden_counts_given_their_total(multinomial, t64, raw):
-    """Oracle: scipy.stats.multinomial with the hidden genes' softmax; a total of 0 costs nothing."""
+    """Oracle: scipy.stats.multinomial with the hidden genes' softmax; no count costs nothing."""
     losses = multinomial.loss_of_cells(t64(COUNTS), t64(WANTED), raw, t64(np.ones((3, 1))))
     for i, (weight, x, wanted) in enumerate(zip(WEIGHT, COUNTS, WANTED == 1, strict=True)):
         p = special.softmax(weight[wanted])

@@ -19,7 +19,10 @@ def test_each_batch_has_its_own_spread(nb_batch, t64):
     theta = np.array([[0.3, 5.0], [20.0, 1.0]])[[1, 0, 1]]
     raw = {"log_mean": t64(np.full((3, 2), 0.7)), "log_inverse_dispersion": t64(np.log(theta))}
     made = nb_batch.constrain(raw, t64([[1.0], [2.0], [0.5]]))
-    mean, counts = np.exp(0.7) * np.array([[1.0], [2.0], [0.5]]), np.array([[0, 1], [4, 2], [1, 0]])
+    mean, counts = (
+        np.exp(0.7) * np.array([[1.0], [2.0], [0.5]]),
+        np.array([[0, 1], [4, 2], [1, 0]]),
+    )
     expected = stats.nbinom(theta, theta / (theta + mean)).logpmf(counts)
     np.testing.assert_allclose(nb_batch.log_pmf(t64(counts), **made), expected, rtol=1e-9)
 

@@ -23,7 +23,7 @@ def lognormal():
 
 @mpmath.memoize
 def exact(x: int, mean: float, theta: float) -> mpmath.mpf:
-    """∫ Poisson(x | e^u) N(u | log μ − v/2, v) du, v = log(1 + 1/θ): mpmath.quad around the mode."""
+    """∫ Poisson(x | e^u) N(u | log μ − v/2, v) du, v = log(1 + 1/θ), by mpmath.quad."""
     with mpmath.workdps(40):
         v = mpmath.log1p(1 / mpmath.mpf(theta))
         m = mpmath.log(mean) - v / 2

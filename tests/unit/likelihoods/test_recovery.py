@@ -10,6 +10,7 @@ from countae import likelihoods
 from countae.likelihoods._base import GeneMoments
 
 N = 6_000
+FEWER = {"poisson_lognormal": 2_000, "beta_binomial": 2_000}  # slow ones; errors are √3 larger
 GENES = ([40.0, 100.0, 300.0], [5.0, 10.0, 20.0], [0.2, 0.4, 0.1])  # mean, θ, π
 # Four standard errors of the worst gene: of log θ about 0.03, of a logit 1/√(N p (1−p)) = 0.043,
 # of a mean or a location, as a share, below 0.005; cutting at zero moves a scale by about 1 %.
@@ -33,9 +34,10 @@ def test_finds_the_parameters_of_its_own_data(name):
     if "log_scale" in truth:
         truth["log_scale"] = truth["log_scale"] - 1.0
     rng = np.random.default_rng(5)
-    size = torch.as_tensor(rng.lognormal(0, 0.3, (N, 1)))
+    n = FEWER.get(name, N)
+    size = torch.as_tensor(rng.lognormal(0, 0.3, (n, 1)))
     made = family.constrain(truth, size)
-    counts = family.sample(rng, **{key: value.expand(N, 3) for key, value in made.items()})
+    counts = family.sample(rng, **{key: value.expand(n, 3) for key, value in made.items()})
 
     given = GIVEN.get(name, set()) | set(family.fixed_heads)
     apart = torch.tensor([0.5, 0.4, 0.6], dtype=torch.float64)  # a composition knows no level
@@ -71,4 +73,4 @@ def test_finds_the_parameters_of_its_own_data(name):
             continue
         gap = found[head].detach() - value
         gap = gap / value if head == "location" else gap
-        assert gap.abs().max() <= TOLERANCE[head], (head, gap)
+        assert gap.abs().max() <= TOLERANCE[head] * (N / n) ** 0.5, (head, gap)
