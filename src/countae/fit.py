@@ -310,8 +310,8 @@ def load(path: str | Path, matrix: CountMatrix) -> CountAutoencoder:
     family = likelihoods.get(metadata["likelihood"])()
     if "batch" in family.heads.values() and batches != matrix.batches:
         raise CountMatrixError(
-            f"{path}: was trained on the batches {', '.join(batches)}, but {matrix.source} has "
-            f"{', '.join(matrix.batches)}. Fix: fit it again on these counts."
+            f"{path}: was trained on the batches {_named(batches)}, but {matrix.source} has the "
+            f"batches {_named(matrix.batches)}. Fix: fit it again on these counts."
         )
     ones = torch.ones(len(genes), dtype=torch.float64)
     model = CountAutoencoder(
@@ -322,6 +322,12 @@ def load(path: str | Path, matrix: CountMatrix) -> CountAutoencoder:
     )
     model.load_state_dict(state)
     return model.eval()
+
+
+def _named(batches: list[str]) -> str:
+    """Names of batches, as many as fit a message."""
+    shown = ", ".join(name or "(without a name)" for name in batches[:10])
+    return shown + (f" … ({len(batches):,} in all)" if len(batches) > 10 else "")
 
 
 def versions() -> dict[str, str]:

@@ -23,7 +23,11 @@ BOUNDS = {
 
 
 def best_heads(
-    likelihood: Likelihood, counts: np.ndarray, size_factor: np.ndarray, start: dict[str, Tensor]
+    likelihood: Likelihood,
+    counts: np.ndarray,
+    size_factor: np.ndarray,
+    start: dict[str, Tensor],
+    bounds: dict[str, tuple[float, float]] | None = None,
 ) -> dict[str, Tensor]:
     """Head values, (gene,), at which the summed loss is lowest, or nearly; never above ``start``.
 
@@ -37,6 +41,8 @@ def best_heads(
     counts : ndarray, (cell, gene), raw counts
     size_factor : ndarray, (cell, 1)
     start : dict of Tensor, (gene,), float64
+    bounds : dict of (lowest, highest), optional
+        By head, where they are others than the usual ones.
     """
     some = slice(None, None, -(-len(counts) // MOST_CELLS))
     x, size = torch.as_tensor(counts[some]), torch.as_tensor(size_factor[some])
@@ -46,9 +52,10 @@ def best_heads(
         parameters = likelihood.constrain(dict(zip(names, raw, strict=True)), size)
         return -likelihood.loss(x[:, genes], **parameters).sum(dim=0)
 
-    bounds = np.array([BOUNDS.get(name, (-np.inf, np.inf)) for name in names])
-    at = np.clip(np.stack([start[name].numpy() for name in names]).T, *bounds.T).T
+    known = BOUNDS | (bounds or {})
+    limits = np.array([known.get(name, (-np.inf, np.inf)) for name in names])
+    at = np.clip(np.stack([start[name].numpy() for name in names]).T, *limits.T).T
     best, _ = maximise_per_gene(
-        by_autograd(minus_loss), at, tolerance=FINE, iterations=STEPS, bounds=(*bounds.T,)
+        by_autograd(minus_loss), at, tolerance=FINE, iterations=STEPS, bounds=(*limits.T,)
     )
     return dict(zip(names, map(torch.as_tensor, best), strict=True))

@@ -8,6 +8,7 @@ from scipy import special
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from countae.kernels.precision import widened
 from countae.kernels.special import log1mexp
 from countae.likelihoods import register
 from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
@@ -136,9 +137,13 @@ class HurdleNegativeBinomial(Likelihood):
 
 
 def log_truncated(counts: Tensor, mean: Tensor, inverse_dispersion: Tensor) -> Tensor:
-    """Log-probability of positive counts under the NB without its zeros, (cell, gene)."""
-    log_nb = _NB.log_pmf(counts, mean=mean, inverse_dispersion=inverse_dispersion)
-    return log_nb - log1mexp(_log_nb_zero(mean, inverse_dispersion))
+    """Log-probability of positive counts under the NB without its zeros, (cell, gene).
+
+    In float64: for a small mean, two logarithms of it leave a number near 0.
+    """
+    x, mu, theta = widened(counts, mean, inverse_dispersion)
+    log_nb = _NB.log_pmf(x, mean=mu, inverse_dispersion=theta)
+    return (log_nb - log1mexp(_log_nb_zero(mu, theta))).to(mean.dtype)
 
 
 def _log_nb_zero(mean: Tensor, inverse_dispersion: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from countae.likelihoods import register
 from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
 from countae.likelihoods._best_start import best_heads
 
+BOUNDS = {"log_inverse_dispersion": (np.log(1e-4), np.log(1e3))}  # σ from 3 down to 0.03
+
 
 @register("poisson_lognormal")
 class PoissonLognormal(Likelihood):
@@ -50,7 +52,7 @@ class PoissonLognormal(Likelihood):
     def best_start(
         self, counts: np.ndarray, size_factor: np.ndarray, moments: GeneMoments
     ) -> dict[str, Tensor]:
-        return best_heads(self, counts, size_factor, self.start(moments))
+        return best_heads(self, counts, size_factor, self.start(moments), BOUNDS)
 
     def constrain(self, raw: dict[str, Tensor], size_factor: Tensor) -> dict[str, Tensor]:
         return {
