@@ -6,7 +6,7 @@ import json
 import platform
 import resource
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from scipy.sparse import csr_matrix
 from torch import Tensor
 
 import countae
@@ -23,12 +22,11 @@ from countae.counts import CountMatrix
 from countae.errors import ConfigError, CountMatrixError, FitDivergedError, ScoreError
 from countae.files import write_json, written_aside
 from countae.layers import check_batches
-from countae.likelihoods._base import GeneMoments, Likelihood
-from countae.likelihoods._moments import THETA_BOUNDS, ZERO_PROBABILITY_BOUNDS, gene_moments
+from countae.likelihoods._base import GeneMoments
 from countae.model import CountAutoencoder, held_out_parameters
-from countae.noise_heads import fit_heads, thinned
 from countae.protocols._base import Protocol, Task
 from countae.protocols._conditions import levels_of
+from countae.start import best_constants
 from countae.training import WARM_UP, Found, Trainer, losses_of, validation_loss
 
 SMALLEST_GAIN = 1e-5  # of the best validation loss; less does not count as progress
@@ -57,6 +55,7 @@ class FitRecord:
     peak_memory_mb: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
     warm_up_steps: int = WARM_UP
+    batches: list[str] = field(default_factory=list)
     tuning_trials: int = 0  # settings among which these were chosen; 0 when they were given
 
     def to_json(self, path: str | Path) -> None:
@@ -119,12 +118,14 @@ def fit(
         moments = best_constants(
             family, counts=matrix.target(train), size_factor=data.full_size_factor(train)
         )
-        model = CountAutoencoder(family, moments, **network, levels=levels).to(place)
+        told: dict[str, Any] = {"levels": levels, "n_batches": len(matrix.batches)}
+        model = CountAutoencoder(family, moments, **network, **told).to(place)
         record = FitRecord(
             likelihood, family.title, family.complexity, family.reference, seed, network, training,
             matrix.gene_id.tolist(), place.type, torch.get_num_threads(),
             sum(parameter.numel() for parameter in model.parameters()),
         )  # fmt: skip
+        record.batches = matrix.batches
         _train(model, data, train, validation, record, progress)
     model.eval()
     _calibrate(model, data, validation)
@@ -134,34 +135,6 @@ def fit(
     record.peak_memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     record.versions = versions()
     return model.cpu(), record
-
-
-def best_constants(
-    likelihood: Likelihood, *, counts: csr_matrix, size_factor: np.ndarray
-) -> GeneMoments:
-    """Where training starts: the best that one mean and one noise per gene can do.
-
-    Noise that can be put around any mean starts at its maximum around the gene's mean, found by
-    the recipe of the control, so that no network starts behind it; moments are far off for reads.
-
-    Parameters
-    ----------
-    likelihood : Likelihood
-    counts : csr_matrix, (cell, gene), raw counts of training cells
-        A gene without any is given one.
-    size_factor : ndarray, (cell,), > 0
-    """
-    moments = gene_moments(counts=counts, size_factor=size_factor)
-    if not likelihood.noise_heads:
-        return moments
-    cells = thinned(np.arange(len(size_factor)))
-    mean = size_factor[cells, None] * moments.mean.numpy()
-    raw, _ = fit_heads(likelihood, counts[cells].toarray().astype(np.float64), mean)
-    found = {"inverse_dispersion": raw["log_inverse_dispersion"].exp().clamp(*THETA_BOUNDS)}
-    if "zero_logit" in raw:
-        zero = torch.sigmoid(raw["zero_logit"])
-        found["zero_probability"] = zero.clamp(*ZERO_PROBABILITY_BOUNDS)
-    return replace(moments, **found)
 
 
 def _train(
@@ -255,6 +228,7 @@ def save(model: CountAutoencoder, record: FitRecord, path: str | Path) -> None:
         "network": json.dumps(record.network),
         "levels": json.dumps(model.levels),
         "genes": json.dumps(record.genes),
+        "batches": json.dumps(record.batches),
     }
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
     with written_aside(path) as aside:
@@ -273,7 +247,7 @@ def load(path: str | Path, matrix: CountMatrix) -> CountAutoencoder:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             state = {name: file.get_tensor(name) for name in file.keys()}
-        genes = json.loads(metadata["genes"])
+        genes, batches = (json.loads(metadata[key]) for key in ("genes", "batches"))
     except (SafetensorError, KeyError, TypeError) as error:
         raise ScoreError(
             f"{path}: is no model that `countae fit` wrote, or is damaged ({error}). Fix: fit it "
@@ -285,15 +259,28 @@ def load(path: str | Path, matrix: CountMatrix) -> CountAutoencoder:
             f"({len(matrix.gene_id):,} genes), or stand in another order. Fix: fit it again on "
             "these counts."
         )
+    family = likelihoods.get(metadata["likelihood"])()
+    if "batch" in family.heads.values() and batches != matrix.batches:
+        raise CountMatrixError(
+            f"{path}: was trained on the batches {_named(batches)}, but {matrix.source} has the "
+            f"batches {_named(matrix.batches)}. Fix: fit it again on these counts."
+        )
     ones = torch.ones(len(genes), dtype=torch.float64)
     model = CountAutoencoder(
-        likelihoods.get(metadata["likelihood"])(),
+        family,
         GeneMoments(ones, ones, ones, 0.5 * ones),  # placeholders of the right size
         **(config.defaults("network") | json.loads(metadata["network"])),
         levels=json.loads(metadata.get("levels", "{}")),
+        n_batches=len(batches),
     )
     model.load_state_dict(state)
     return model.eval()
+
+
+def _named(batches: list[str]) -> str:
+    """Names of batches, as many as fit a message."""
+    shown = ", ".join(name or "(without a name)" for name in batches[:10])
+    return shown + (f" … ({len(batches):,} in all)" if len(batches) > 10 else "")
 
 
 def versions() -> dict[str, str]:

@@ -18,8 +18,8 @@ class CountAutoencoder(nn.Module):
     The input is log1p(count / size factor) minus the gene's training mean, with hidden entries
     at zero, so that a hidden entry looks like an average one. Hidden layers are linear, norm,
     activation, dropout; the decoder mirrors the encoder. Heads per entry are linear in the
-    decoder's last layer, heads per gene are free parameters; both start at the likelihood's
-    ``start`` values.
+    decoder's last layer, heads per gene, or per batch and gene, are free parameters; all start at
+    the likelihood's ``start`` values, or at better ones that the moments hold.
 
     Parameters
     ----------
@@ -52,6 +52,8 @@ class CountAutoencoder(nn.Module):
         ``size_in_target`` keeps the observed one.
     levels : dict of list of str, optional
         Categories of each condition (:func:`countae.protocols._conditions.levels_of`).
+    n_batches : int
+        Of the training data; heads per batch have one row for each.
     """
 
     input_mean: Tensor
@@ -73,6 +75,7 @@ class CountAutoencoder(nn.Module):
         conditions: list[str],
         library: str,
         levels: dict[str, list[str]] | None = None,
+        n_batches: int = 1,
     ) -> None:
         super().__init__()
         self.likelihood, n_genes = likelihood, len(moments.mean)
@@ -90,9 +93,11 @@ class CountAutoencoder(nn.Module):
             *(mirrored_layers(twins[:0:-1], look) if twins else hidden_layers(widths, look))
         )
         self.entry_heads, self.gene_heads = nn.ModuleDict(), nn.ParameterDict()
-        for name, value in likelihood.start(moments).items():
+        for name, value in (likelihood.start(moments) | moments.heads).items():
             if likelihood.heads[name] == "gene":
                 self.gene_heads[name] = nn.Parameter(value.float())
+            elif likelihood.heads[name] == "batch":
+                self.gene_heads[name] = nn.Parameter(value.float().repeat(n_batches, 1))
             elif twins and not self.entry_heads:
                 self.entry_heads[name] = mirrored_head(twins[0], value.float())
             else:
@@ -143,6 +148,7 @@ class CountAutoencoder(nn.Module):
         hidden: Tensor | None = None,
         entries: Tensor | None = None,
         condition: Tensor | None = None,
+        batch: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Parameters of the likelihood for every entry, or for some.
 
@@ -156,20 +162,36 @@ class CountAutoencoder(nn.Module):
             Row-major index of the only entries that are wanted.
         condition : Tensor, (cell, category), optional
             1 at each cell's categories; None if the network has no ``conditions``.
+        batch : Tensor, (cell,), int64, optional
+            Index of each cell's batch; the first one where it is not given.
 
         Returns
         -------
         dict of Tensor, each broadcastable to (cell, gene), or to (entry,)
         """
-        last = self._last(self.features(counts, size_factor, hidden), condition)
-        decoded = self.decoder(_joined(self._latent(last), condition))
-        raw = {name: layer(decoded) for name, layer in self.entry_heads.items()}
-        raw |= dict(self.gene_heads.items())
-        size_factor = self._size(last, size_factor)
+        raw, size_factor = self.head_values(counts, size_factor, hidden, condition, batch)
         if entries is not None:
             raw = {name: at(value, entries, counts.shape[1]) for name, value in raw.items()}
             size_factor = at(size_factor, entries, counts.shape[1])
         return self.likelihood.constrain(raw, size_factor)
+
+    def head_values(
+        self,
+        counts: Tensor,
+        size_factor: Tensor,
+        hidden: Tensor | None = None,
+        condition: Tensor | None = None,
+        batch: Tensor | None = None,
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Head values, (cell, gene) or (gene,), and what multiplies the mean, (cell, 1)."""
+        last = self._last(self.features(counts, size_factor, hidden), condition)
+        decoded = self.decoder(_joined(self._latent(last), condition))
+        raw = {name: layer(decoded) for name, layer in self.entry_heads.items()}
+        for name, value in self.gene_heads.items():
+            per_batch = self.likelihood.heads[name] == "batch"
+            rows = counts.new_zeros(len(counts), dtype=torch.long) if batch is None else batch
+            raw[name] = value[rows] if per_batch else value
+        return raw, self._size(last, size_factor)
 
     def penalty(self, epoch: int, n_entries: int) -> Tensor | float:
         """What the last cells seen in training add to their mean loss over ``n_entries``.
@@ -229,7 +251,9 @@ def held_out_parameters(network: CountAutoencoder, tasks: Iterable[Task]) -> dic
     """
     kept: dict[str, Tensor] = {}
     for task in tasks:
-        found = network(task.counts, task.size_factor, task.hidden, condition=task.condition)
+        found = network(
+            task.counts, task.size_factor, task.hidden, condition=task.condition, batch=task.batch
+        )
         for name, value in found.items():
             if value.dim() == 1 or task.entries is None:
                 kept[name] = value

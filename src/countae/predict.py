@@ -145,7 +145,9 @@ def reconstruct(
     for block in data.blocks(np.arange(len(matrix.obs))):
         task = data.whole(block)
         latent.append(_latent(network, task))
-        parameters = network(task.counts, task.size_factor, condition=task.condition)
+        parameters = network(
+            task.counts, task.size_factor, condition=task.condition, batch=task.batch
+        )
         parts.append(Prediction.of(network.likelihood, parameters))
         size = network.size(task.counts, task.size_factor, task.condition)
         mean = network.likelihood.mean(**parameters) / size

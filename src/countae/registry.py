@@ -8,10 +8,11 @@ import os
 import pkgutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from countae.errors import ConfigError
 
+Member = TypeVar("Member")
 PLUGINS = "COUNTAE_PLUGINS"  # environment variable, so that every process of a run knows them
 
 
@@ -64,10 +65,10 @@ class Registry:
         self.package, self.kind = package, kind
         self._members: dict[str, Any] = {}
 
-    def register(self, name: str) -> Callable[[Any], Any]:
+    def register(self, name: str) -> Callable[[Member], Member]:
         """Decorator that enters a class or function under its file's stem."""
 
-        def enter(member: Any) -> Any:
+        def enter(member: Member) -> Member:
             stem = member.__module__.rsplit(".", 1)[-1]
             if name != stem:
                 raise TypeError(

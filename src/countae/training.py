@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from countae.model import CountAutoencoder
+from countae.model import CountAutoencoder, at
 from countae.protocols._base import Protocol, Task
 
 if TYPE_CHECKING:
@@ -88,9 +88,26 @@ class Trainer:
 
 def losses_of(model: CountAutoencoder, task: Task) -> Found:
     """Training loss of each entry that the task asks for, and the parameters behind it."""
-    parameters = model(task.counts, task.size_factor, task.hidden, task.entries, task.condition)
+    if model.likelihood.by_cell:
+        return _losses_by_cell(model, task)
+    groups = {"condition": task.condition, "batch": task.batch}
+    parameters = model(task.counts, task.size_factor, task.hidden, task.entries, **groups)
     wanted = task.target if task.entries is None else task.target.reshape(-1)[task.entries]
     return model.likelihood.loss(wanted, **parameters), parameters
+
+
+def _losses_by_cell(model: CountAutoencoder, task: Task) -> Found:
+    """The same for a loss of a cell's wanted counts together."""
+    raw, size = model.head_values(
+        task.counts, task.size_factor, task.hidden, task.condition, task.batch
+    )
+    wanted = torch.ones_like(task.target) if task.hidden is None else task.hidden
+    losses = model.likelihood.loss_of_cells(task.target, wanted, raw, size)
+    parameters = model.likelihood.constrain(raw, size)
+    if task.entries is None:
+        return losses, parameters
+    chosen = {name: at(value, task.entries, losses.shape[1]) for name, value in parameters.items()}
+    return at(losses, task.entries, losses.shape[1]), chosen
 
 
 @torch.no_grad()

@@ -25,8 +25,9 @@ ALLOWED = {
     "model": {"likelihoods", "protocols", "layers"},
     "new_likelihood": {"likelihoods", "baselines", "protocols"},
     "noise_heads": {"likelihoods", "kernels"},
+    "start": {"likelihoods", "noise_heads"},
     "training": {"model", "likelihoods", "protocols", "fused"},
-    "fit": {"training", "model", "likelihoods", "protocols", "noise_heads", "layers"},
+    "fit": {"training", "model", "likelihoods", "protocols", "start", "layers"},
     "predict": {"fit", "model", "likelihoods", "protocols"},
     "noise": {"predict", "likelihoods", "noise_heads"},
     "baselines": {"predict", "likelihoods", "protocols"},
@@ -83,7 +84,7 @@ ALLOWED = {
     "tuning": set(),
 }
 TORCH_ROOMS = {
-    "likelihoods", "kernels", "protocols", "layers", "model", "fit", "predict", "noise",
+    "likelihoods", "kernels", "protocols", "layers", "model", "start", "fit", "predict", "noise",
     "noise_heads", "baselines", "options", "fused", "training",
 }  # fmt: skip
 

@@ -109,6 +109,21 @@ class CountMatrix:
         return self.obs[key].to_numpy(str) if key else None
 
     @property
+    def batches(self) -> list[str]:
+        """Names of the batches, sorted; one without a name where no column was named."""
+        return [str(name) for name in np.unique(self._batch_names)]
+
+    @property
+    def batch(self) -> np.ndarray:
+        """Index of each cell's batch in ``batches``, (cell,), int64."""
+        return np.searchsorted(np.unique(self._batch_names), self._batch_names).astype(np.int64)
+
+    @property
+    def _batch_names(self) -> np.ndarray:
+        key = self.info.get("batch_key")
+        return self.obs[key].to_numpy(str) if key else np.full(len(self.obs), "")
+
+    @property
     def donors(self) -> np.ndarray | None:
         """Donor of each cell, (cell,), where a column with donors was named."""
         key = self.info.get("donor_key")

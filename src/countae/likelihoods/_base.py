@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,11 @@ from countae.kernels.autograd import by_autograd
 from countae.kernels.newton import Derivatives
 from countae.kernels.recursion import step_score as along_recursion
 
+if TYPE_CHECKING:
+    from countae.likelihoods._distribution import CountDistribution
+
+Loss = TypeVar("Loss", bound="Likelihood")
+
 
 @dataclass(frozen=True)
 class GeneMoments:
@@ -22,13 +27,15 @@ class GeneMoments:
 
     All are (gene,), float64 tensors. ``mean`` is the expected count at size factor 1,
     ``log1p_mean`` the mean of log1p(count / size factor), ``inverse_dispersion`` and
-    ``zero_probability`` the method-of-moments values described in ``_moments.py``.
+    ``zero_probability`` the method-of-moments values described in ``_moments.py``. ``heads`` are
+    head values that were found better than those that follow from the moments.
     """
 
     mean: Tensor
     log1p_mean: Tensor
     inverse_dispersion: Tensor
     zero_probability: Tensor
+    heads: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,14 +55,23 @@ class Likelihood(ABC):
     """A loss and the probability mass function on 0, 1, 2 … that it stands for.
 
     A network has one *head* per name in ``heads``: an unconstrained number per entry of the
-    matrix (``"entry"``) or per gene (``"gene"``). ``constrain`` turns them into ``parameters``,
-    the keyword arguments that every other method takes; all broadcast to (cell, gene).
+    matrix (``"entry"``), per gene (``"gene"``) or per batch and gene (``"batch"``). ``constrain``
+    turns them into ``parameters``, the keyword arguments that every other method takes; all
+    broadcast to (cell, gene).
 
     ``noise_heads`` is set by the families that can be put around any mean (see ``from_mean``);
     ``noise_from_residuals`` by those that can, with a spread that needs no search.
     ``size_in_target`` is set by losses whose target is divided or weighted by the size factor: a
     network that chose it could make any residual small, so they always get the observed one.
     The first of ``heads`` is that of the mean.
+
+    Where training starts: ``start`` turns moments into heads. ``start_noise`` names the noise
+    family from whose best constants the moments' θ and π are taken, and ``best_start`` may better
+    heads by a look at the counts.
+
+    ``fixed_heads`` are set before training and not learnt; they are one per gene.
+
+    ``by_cell`` is set by losses of a cell's hidden counts taken together; see ``loss_of_cells``.
     """
 
     name: ClassVar[str]
@@ -67,6 +83,9 @@ class Likelihood(ABC):
     noise_heads: ClassVar[tuple[str, ...] | None] = None
     noise_from_residuals: ClassVar[bool] = False
     size_in_target: ClassVar[bool] = False
+    start_noise: ClassVar[str | None] = None
+    by_cell: ClassVar[bool] = False
+    fixed_heads: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:
@@ -74,7 +93,10 @@ class Likelihood(ABC):
 
     @abstractmethod
     def constrain(self, raw: dict[str, Tensor], size_factor: Tensor) -> dict[str, Tensor]:
-        """Parameters from head values; ``size_factor`` is (cell, 1), > 0."""
+        """Parameters from head values; ``size_factor`` is (cell, 1), > 0.
+
+        Heads of some entries, (entry,), give parameters of these, unless ``by_cell``.
+        """
 
     @abstractmethod
     def log_pmf(self, counts: Tensor, **parameters: Tensor) -> Tensor:
@@ -107,11 +129,60 @@ class Likelihood(ABC):
         """
         return None
 
+    def loss_of_cells(
+        self, counts: Tensor, wanted: Tensor, raw: dict[str, Tensor], size_factor: Tensor
+    ) -> Tensor:
+        """Training loss of the wanted counts of each cell together, if ``by_cell``.
+
+        Parameters
+        ----------
+        counts : Tensor, (cell, gene), raw counts
+        wanted : Tensor, (cell, gene)
+            1 where a count is to be predicted; all others must not matter.
+        raw : dict of Tensor, (cell, gene) or (gene,)
+            Head values.
+        size_factor : Tensor, (cell, 1)
+
+        Returns
+        -------
+        Tensor, (cell, gene)
+            Parts that add up to the loss of each cell; of interest where ``wanted``.
+        """
+        raise TypeError(f"{self.name} is a loss of single counts")
+
+    def best_start(
+        self, counts: np.ndarray, size_factor: np.ndarray, moments: GeneMoments
+    ) -> dict[str, Tensor]:
+        """Heads at which training starts, by a look at raw ``counts``, (cell, gene).
+
+        ``size_factor`` is (cell, 1). The default is ``start``.
+        """
+        return self.start(moments)
+
     def prob_zero(self, **parameters: Tensor) -> Tensor:
         """P(count = 0), in [0, 1]."""
         shape = torch.broadcast_shapes(*(value.shape for value in parameters.values()))
         any_parameter = next(iter(parameters.values()))
         return self.log_pmf(any_parameter.new_zeros(shape), **parameters).exp()
+
+    def distribution(
+        self, *, validate_args: bool | None = None, **parameters: Tensor | float
+    ) -> CountDistribution:
+        """What this loss claims at given parameters, as a ``torch.distributions.Distribution``.
+
+        >>> import torch
+        >>> from countae.likelihoods import NegativeBinomial
+        >>> nb = NegativeBinomial().distribution(
+        ...     mean=torch.tensor([1.0, 4.0]), inverse_dispersion=torch.tensor(2.0)
+        ... )
+        >>> nb.variance
+        tensor([ 1.5000, 12.0000])
+        >>> nb.log_prob(torch.tensor([0.0, 3.0])).exp()
+        tensor([0.4444, 0.1317])
+        """
+        from countae.likelihoods._distribution import CountDistribution
+
+        return CountDistribution(self, parameters, validate_args)
 
     def recursion(self, **parameters: Tensor) -> tuple[Tensor, ...] | None:
         """P(0), P(1), a and b with P(k) = (a + b/k) P(k−1) from k = 2 on; None where none exists.
@@ -180,6 +251,13 @@ class Likelihood(ABC):
             return self.log_pmf(x[:, genes], **parameters).sum(dim=0)
 
         return by_autograd(log_likelihood)
+
+
+def no_noise(member: type[Loss]) -> type[Loss]:
+    """Class decorator of a loss that is made of a noise family, but is none itself."""
+    for name in ("noise_heads", "from_mean", "noise_derivatives"):
+        setattr(member, name, getattr(Likelihood, name))
+    return member
 
 
 def flattened(values: Iterable[Tensor], shape: Sequence[int]) -> list[np.ndarray]:

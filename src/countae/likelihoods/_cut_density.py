@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from countae.kernels.precision import widened
 from countae.kernels.special import log_interval
 from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
 
@@ -103,10 +104,14 @@ class CutDensity(Likelihood):
         }
 
     def log_pmf(self, counts: Tensor, **parameters: Tensor) -> Tensor:
-        upper, spread = self._residual(counts + 0.5, **parameters)
-        below, _ = self._residual((counts - 0.5).clamp(min=0), **parameters)
-        lower = torch.where(counts > 0, below, torch.full_like(below, -torch.inf))
-        return log_interval(partial(self.log_below, spread=spread), lower, upper)
+        # the ends of a narrow interval differ in digits that float32 does not have
+        x, *values = widened(counts, *parameters.values())
+        wide = dict(zip(parameters, values, strict=True))
+        upper, spread = self._residual(x + 0.5, **wide)
+        below, _ = self._residual((x - 0.5).clamp(min=0), **wide)
+        lower = torch.where(x > 0, below, torch.full_like(below, -torch.inf))
+        value = log_interval(partial(self.log_below, spread=spread), lower, upper)
+        return value.to(parameters["location"].dtype)
 
     def cdf(self, counts: Tensor, **parameters: Tensor) -> Tensor:
         value = self.below(*self._residual(counts.clamp(min=0) + 0.5, **parameters))

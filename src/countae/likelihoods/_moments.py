@@ -48,4 +48,9 @@ def gene_moments(*, counts: csr_matrix, size_factor: np.ndarray) -> GeneMoments:
     scaled = counts.multiply(1.0 / size[:, None]).tocsr()
     log1p_mean = scaled.log1p().mean(axis=0).A1
     log1p_mean[log1p_mean == 0] = np.log(2) / counts.shape[0]
-    return GeneMoments(*map(torch.as_tensor, (mean, log1p_mean, theta, zero_probability)))
+    return GeneMoments(
+        mean=torch.as_tensor(mean),
+        log1p_mean=torch.as_tensor(log1p_mean),
+        inverse_dispersion=torch.as_tensor(theta),
+        zero_probability=torch.as_tensor(zero_probability),
+    )

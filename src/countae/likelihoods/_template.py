@@ -21,7 +21,7 @@ class Template(Likelihood):
     name = "_template"
     title = "A new loss (_template)"
     reference = "isbn:978-0-471-27246-5"
-    complexity = 1  # rank in the order of simplicity: Poisson 0, NB 1, ZINB 3
+    complexity = 1  # rank in the order of simplicity (docs/method.md): Poisson 0, NB 1, ZINB 6
     heads = {"log_mean": "entry"}  # what the network puts out: per "entry", or per "gene"
     parameters = ("mean",)  # what `constrain` makes of it; arguments of all methods below
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from countae.likelihoods import register
@@ -23,6 +25,10 @@ class Gaussian(OnCounts, SquaredError):
     relative to its gene's spread, there the largest counts decide.
     ``location`` m is size factor × exp(network output), (cell, gene); ``scale`` s > 0 is (gene,).
     Reference: Nix & Weigend 1994, doi:10.1109/ICNN.1994.374138.
+
+    >>> from countae.likelihoods import Gaussian
+    >>> Gaussian().distribution(location=2.0, scale=1.5, size_factor=1.0).prob_zero
+    tensor(0.1587)
     """
 
     name = "gaussian"
@@ -39,6 +45,16 @@ class Gaussian(OnCounts, SquaredError):
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:
         variance = moments.mean * (1 + moments.mean / moments.inverse_dispersion)
         return {"log_location": moments.mean.log(), "log_scale": 0.5 * variance.log()}
+
+    def best_start(
+        self, counts: np.ndarray, size_factor: np.ndarray, moments: GeneMoments
+    ) -> dict[str, Tensor]:
+        """The spread that residuals around the gene's mean have."""
+        start = self.start(moments)
+        location = self.constrain(start, torch.as_tensor(size_factor))["location"]
+        square = (torch.as_tensor(counts) - location).square()
+        per_gene = (square.sum(dim=0) + moments.mean) / (len(square) + 1)  # never 0
+        return start | {"log_scale": 0.5 * per_gene.log()}
 
     def loss(self, counts: Tensor, **parameters: Tensor) -> Tensor:
         scale = parameters["scale"]

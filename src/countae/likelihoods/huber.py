@@ -37,6 +37,10 @@ class Huber(OnCounts):
     s²/δ. On log1p counts the tails :math:`e^{-δ|r|/s^2}` would be a power law of the count,
     without a variance where s² ≥ δ/2; hence raw counts.
     Reference: Huber 1964, doi:10.1214/aoms/1177703732.
+
+    >>> from countae.likelihoods import Huber
+    >>> Huber().distribution(location=2.0, scale=1.5, size_factor=1.0).variance
+    tensor(10.4101)
     """
 
     name = "huber"

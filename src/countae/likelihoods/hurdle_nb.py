@@ -8,9 +8,11 @@ from scipy import special
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from countae.kernels.precision import widened
 from countae.kernels.special import log1mexp
 from countae.likelihoods import register
 from countae.likelihoods._base import CompiledLoss, GeneMoments, Likelihood, to_numpy, to_tensor
+from countae.likelihoods._best_start import best_heads
 from countae.likelihoods.nb import NegativeBinomial
 
 _NB = NegativeBinomial()
@@ -31,14 +33,22 @@ class HurdleNegativeBinomial(Likelihood):
     The network does not see a cell's depth, so the odds of a positive count are multiplied by the
     size factor, as those of an NB with θ = 1 (and of any with a small mean) are.
     Reference: Mullahy 1986, doi:10.1016/0304-4076(86)90002-3.
+
+    >>> from countae.likelihoods import HurdleNegativeBinomial
+    >>> claim = HurdleNegativeBinomial().distribution(
+    ...     mean=2.0, inverse_dispersion=0.5, prob_zero_logit=0.0
+    ... )
+    >>> claim.mean
+    tensor(1.8090)
     """
 
     name = "hurdle_nb"
     title = "Hurdle negative binomial"
     reference = "10.1016/0304-4076(86)90002-3"
-    complexity = 3
+    complexity = 6
     heads = {"log_mean": "entry", "log_inverse_dispersion": "gene", "prob_zero_logit": "entry"}
     parameters = ("mean", "inverse_dispersion", "prob_zero_logit")
+    start_noise = "zinb"
 
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:
         """Mean and zeros of the ZINB with these moments, at size factor 1."""
@@ -53,6 +63,11 @@ class HurdleNegativeBinomial(Likelihood):
             "prob_zero_logit": log1mexp(positive) - positive,
         }
 
+    def best_start(
+        self, counts: np.ndarray, size_factor: np.ndarray, moments: GeneMoments
+    ) -> dict[str, Tensor]:
+        return best_heads(self, counts, size_factor, self.start(moments))
+
     def constrain(self, raw: dict[str, Tensor], size_factor: Tensor) -> dict[str, Tensor]:
         return {
             "mean": size_factor * raw["log_mean"].exp(),
@@ -63,8 +78,7 @@ class HurdleNegativeBinomial(Likelihood):
     def log_pmf(
         self, counts: Tensor, *, mean: Tensor, inverse_dispersion: Tensor, prob_zero_logit: Tensor
     ) -> Tensor:
-        log_nb = _NB.log_pmf(counts, mean=mean, inverse_dispersion=inverse_dispersion)
-        truncated = log_nb - log1mexp(_log_nb_zero(mean, inverse_dispersion))
+        truncated = log_truncated(counts, mean, inverse_dispersion)
         positive = logsigmoid(-prob_zero_logit) + truncated
         return torch.where(counts == 0, logsigmoid(prob_zero_logit), positive)
 
@@ -127,6 +141,16 @@ class HurdleNegativeBinomial(Likelihood):
         mu, theta, zero = every
         drawn = _positive_nb(rng, mu, theta) * (rng.random(zero.shape) >= zero)
         return to_tensor(drawn, mean)
+
+
+def log_truncated(counts: Tensor, mean: Tensor, inverse_dispersion: Tensor) -> Tensor:
+    """Log-probability of positive counts under the NB without its zeros, (cell, gene).
+
+    In float64: for a small mean, two logarithms of it leave a number near 0.
+    """
+    x, mu, theta = widened(counts, mean, inverse_dispersion)
+    log_nb = _NB.log_pmf(x, mean=mu, inverse_dispersion=theta)
+    return (log_nb - log1mexp(_log_nb_zero(mu, theta))).to(mean.dtype)
 
 
 def _log_nb_zero(mean: Tensor, inverse_dispersion: Tensor) -> Tensor:

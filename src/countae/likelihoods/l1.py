@@ -21,6 +21,10 @@ class AbsoluteError(OnCounts):
     variance is 2s². The best m is a median: in genes that are zero in more than half of the cells
     it is zero, whatever scale of counts is used, so expect no denoising there.
     Reference: Koenker & Bassett 1978, doi:10.2307/1913643.
+
+    >>> from countae.likelihoods import AbsoluteError
+    >>> AbsoluteError().distribution(location=2.0, scale=1.5, size_factor=1.0).prob_zero
+    tensor(0.1839)
     """
 
     name = "l1"

@@ -26,6 +26,14 @@ class MseCounts(OnCounts, SquaredError):
     Scored as the Gaussian on the integers of :class:`SquaredError`, with g the identity.
     Reference: Bishop 2006, Pattern Recognition and Machine Learning, eq. 1.62 (least squares is
     Gaussian maximum likelihood).
+
+    >>> import torch
+    >>> from countae.likelihoods import MseCounts
+    >>> claim = MseCounts().distribution(
+    ...     location=2.0, scale=1.5, size_factor=1.0
+    ... )
+    >>> claim.log_prob(torch.tensor([0.0, 2.0])).exp()
+    tensor([0.1587, 0.2611])
     """
 
     name = "mse_counts"

@@ -19,6 +19,10 @@ class MseLog1p(SquaredError):
     on the integers of :class:`SquaredError`. ``mean`` is the usual back-transform
     :math:`s_i(e^m - 1)`, which is the median and underestimates the expected count.
     Reference: Ahlmann-Eltze & Huber 2023, doi:10.1038/s41592-023-01814-1 (the transform).
+
+    >>> from countae.likelihoods import MseLog1p
+    >>> MseLog1p().distribution(location=1.0, scale=0.5, size_factor=1.0).prob_zero
+    tensor(0.1172)
     """
 
     name = "mse_log1p"

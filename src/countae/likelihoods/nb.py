@@ -24,6 +24,14 @@ class NegativeBinomial(Likelihood):
     (θ → ∞ is Poisson). Both broadcast to (cell, gene).
     Reference: Hilbe 2011, Negative Binomial Regression, eq. 8.8; for single cells Grün et al.
     2014, doi:10.1038/nmeth.2930.
+
+    >>> import torch
+    >>> from countae.likelihoods import NegativeBinomial
+    >>> claim = NegativeBinomial().distribution(
+    ...     mean=2.0, inverse_dispersion=0.5
+    ... )
+    >>> claim.log_prob(torch.tensor([0.0, 1.0, 2.0])).exp()
+    tensor([0.4472, 0.1789, 0.1073])
     """
 
     name = "nb"
@@ -41,7 +49,10 @@ class NegativeBinomial(Likelihood):
         }
 
     def constrain(self, raw: dict[str, Tensor], size_factor: Tensor) -> dict[str, Tensor]:
-        return self.from_mean(size_factor * raw["log_mean"].exp(), raw["log_inverse_dispersion"])
+        return {
+            "mean": size_factor * raw["log_mean"].exp(),
+            "inverse_dispersion": raw["log_inverse_dispersion"].exp(),
+        }
 
     def log_pmf(self, counts: Tensor, *, mean: Tensor, inverse_dispersion: Tensor) -> Tensor:
         return log_negative_binomial(counts, mean, inverse_dispersion)

@@ -18,6 +18,11 @@ class Poisson(Likelihood):
 
     ``mean`` is μ > 0, (cell, gene), the size factor included.
     Reference: Sarkar & Stephens 2021, doi:10.1038/s41588-021-00873-4.
+
+    >>> import torch
+    >>> from countae.likelihoods import Poisson
+    >>> Poisson().distribution(mean=2.0).log_prob(torch.tensor([0.0, 1.0, 2.0])).exp()
+    tensor([0.1353, 0.2707, 0.2707])
     """
 
     name = "poisson"

@@ -20,6 +20,13 @@ class WeightedMse(OnCounts, SquaredError):
     integers; ``scale`` σ, (gene,), is the root mean weighted square of hidden validation entries.
     ``weight`` w, (gene,), is set from the training cells and not learnt.
     Reference: Wedderburn 1974, doi:10.1093/biomet/61.3.439 (variance as a function of the mean).
+
+    >>> from countae.likelihoods import WeightedMse
+    >>> claim = WeightedMse().distribution(
+    ...     location=2.0, scale=1.5, size_factor=1.0, weight=0.5
+    ... )
+    >>> claim.prob_zero
+    tensor(0.2398)
     """
 
     name = "weighted_mse"

@@ -25,12 +25,19 @@ class ZeroInflatedNegativeBinomial(Likelihood):
     and cell when a network predicts it. All broadcast to (cell, gene).
     References: Risso et al. 2018, doi:10.1038/s41467-017-02554-5; as an autoencoder's loss
     Eraslan et al. 2019, doi:10.1038/s41467-018-07931-2.
+
+    >>> from countae.likelihoods import ZeroInflatedNegativeBinomial
+    >>> claim = ZeroInflatedNegativeBinomial().distribution(
+    ...     mean=2.0, inverse_dispersion=0.5, zero_logit=-1.0
+    ... )
+    >>> claim.mean
+    tensor(1.4621)
     """
 
     name = "zinb"
     title = "Zero-inflated negative binomial (ZINB)"
     reference = "10.1038/s41467-018-07931-2"
-    complexity = 3
+    complexity = 6
     heads = {"log_mean": "entry", "log_inverse_dispersion": "gene", "zero_logit": "entry"}
     parameters = ("mean", "inverse_dispersion", "zero_logit")
     noise_heads = ("log_inverse_dispersion", "zero_logit")

@@ -9,6 +9,7 @@ from torch.nn.functional import logsigmoid
 
 from countae.likelihoods import register
 from countae.likelihoods._base import CompiledLoss, GeneMoments, Likelihood, to_numpy, to_tensor
+from countae.likelihoods._best_start import best_heads
 from countae.likelihoods.poisson import Poisson
 
 _POISSON = Poisson()
@@ -24,12 +25,16 @@ class ZeroInflatedPoisson(Likelihood):
     ``zero_logit`` is logit π, one per gene and cell. Both broadcast to (cell, gene). The only
     spread beyond sampling comes from extra zeros: variance (1−π)μ(1 + πμ).
     Reference: Lambert 1992, doi:10.2307/1269547.
+
+    >>> from countae.likelihoods import ZeroInflatedPoisson
+    >>> ZeroInflatedPoisson().distribution(mean=2.0, zero_logit=-1.0).prob_zero
+    tensor(0.3679)
     """
 
     name = "zip"
     title = "Zero-inflated Poisson (ZIP)"
     reference = "10.2307/1269547"
-    complexity = 2
+    complexity = 3
     heads = {"log_mean": "entry", "zero_logit": "entry"}
     parameters = ("mean", "zero_logit")
 
@@ -39,6 +44,11 @@ class ZeroInflatedPoisson(Likelihood):
             "log_mean": moments.mean.log() - torch.log1p(-zero),
             "zero_logit": torch.logit(zero),
         }
+
+    def best_start(
+        self, counts: np.ndarray, size_factor: np.ndarray, moments: GeneMoments
+    ) -> dict[str, Tensor]:
+        return best_heads(self, counts, size_factor, self.start(moments))
 
     def constrain(self, raw: dict[str, Tensor], size_factor: Tensor) -> dict[str, Tensor]:
         return {"mean": size_factor * raw["log_mean"].exp(), "zero_logit": raw["zero_logit"]}

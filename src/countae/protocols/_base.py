@@ -39,8 +39,9 @@ class Task:
     be looked at; without a mask nothing is hidden. ``exposure``, (cell,), float32, is the size
     factor from visible counts only and belongs to ``wanted``, the raw counts to predict.
     ``category``, (cell, category), float32, is 1 at the categories that the network is told of
-    each cell; None for none. The other members are the same as dense float32 tensors on
-    ``device``, made when asked for.
+    each cell; None for none. ``batch_code`` is the index of each cell's batch, (cell,), int64.
+    The other members are the same as tensors on ``device``, dense and float32 where they are
+    counts, made when asked for.
     """
 
     seen: Rows
@@ -48,7 +49,8 @@ class Task:
     exposure: np.ndarray
     wanted: Rows
     device: torch.device
-    category: np.ndarray | None = None
+    category: np.ndarray | None
+    batch_code: np.ndarray
 
     @cached_property
     def counts(self) -> Tensor:
@@ -69,6 +71,11 @@ class Task:
     def condition(self) -> Tensor | None:
         """Categories of each cell, (cell, category), or None."""
         return None if self.category is None else placed(self.category, self.device)
+
+    @cached_property
+    def batch(self) -> Tensor:
+        """Index of each cell's batch, (cell,), int64."""
+        return torch.from_numpy(self.batch_code).to(self.device, non_blocking=True)
 
     @cached_property
     def hidden(self) -> Tensor | None:
@@ -111,6 +118,7 @@ class Protocol(ABC):
     ) -> None:
         self.matrix, self.device = matrix, torch.device(device)
         self._category = one_hot(matrix, levels) if levels else None
+        self._batch = matrix.batch
 
     @abstractmethod
     def training_task(self, cells: np.ndarray, generator: torch.Generator) -> Task:
@@ -136,9 +144,10 @@ class Protocol(ABC):
         """``cells`` in pieces small enough to predict at once."""
         return np.array_split(cells, -(-len(cells) // BLOCK))
 
-    def category(self, cells: np.ndarray) -> np.ndarray | None:
-        """1 at the categories of ``cells``, (cell, category), float32; None without conditions."""
-        return None if self._category is None else self._category[cells]
+    def groups(self, cells: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+        """Categories of ``cells`` that the network is told, or None, and the batch of each."""
+        told = None if self._category is None else self._category[cells]
+        return told, self._batch[cells]
 
     def dense(self, counts: csr_matrix) -> Tensor:
         """Counts as float32 on the device."""

@@ -78,4 +78,4 @@ class HiddenMolecules(Protocol):
     ) -> Task:
         size_factor = (np.maximum(library, 1.0) / self.matrix.reference_size).astype(np.float32)
         seen, wanted = (Rows(part, np.arange(len(size_factor))) for part in (visible, target))
-        return Task(seen, None, size_factor, wanted, self.device, self.category(cells))
+        return Task(seen, None, size_factor, wanted, self.device, *self.groups(cells))

@@ -54,7 +54,7 @@ class Masked(Protocol):
     def whole(self, cells: np.ndarray) -> Task:
         rows = Rows(self._counts, cells)
         size_factor = self.full_size_factor(cells).astype(np.float32)
-        return Task(rows, None, size_factor, rows, self.device, self.category(cells))
+        return Task(rows, None, size_factor, rows, self.device, *self.groups(cells))
 
     def size_factor(self, cells: np.ndarray) -> np.ndarray:
         counts, fold = self.matrix.counts[cells].toarray(), self.matrix.fold[cells]
@@ -89,4 +89,4 @@ class Masked(Protocol):
             reference_size=self._reference_size,
         )
         rows, exposure = Rows(counts, cells), size_factor.astype(np.float32)
-        return Task(rows, hidden, exposure, rows, self.device, self.category(cells))
+        return Task(rows, hidden, exposure, rows, self.device, *self.groups(cells))

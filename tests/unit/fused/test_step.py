@@ -10,12 +10,12 @@ from torch import nn
 
 from countae import config, likelihoods, protocols
 from countae.counts import CountMatrix
-from countae.fit import best_constants
 from countae.fused import FusedStep, shares
 from countae.hold_out import hide
 from countae.likelihoods._base import GeneMoments
 from countae.likelihoods.nb import NegativeBinomial
 from countae.model import CountAutoencoder
+from countae.start import best_constants
 from countae.training import losses_of
 
 CELLS = np.arange(7, 140)  # more than one tile
