@@ -322,7 +322,7 @@ def machine(options: argparse.Namespace) -> str:
     return (
         f"Python {platform.python_version()}, torch {torch.__version__}, {cpu}, "
         f"{options.threads} threads, medians of {options.rounds} rounds{load}"
-        f"{'; seconds are those of the processor' * options.processor}."
+        f"{'; seconds are those of the processor' * getattr(options, 'processor', False)}."
     )
 
 

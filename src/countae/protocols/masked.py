@@ -37,7 +37,7 @@ class Masked(Protocol):
     def training_task(self, cells: np.ndarray, generator: torch.Generator) -> Task:
         seed = torch.randint(2**62, (1,), generator=generator).item()
         shape = (len(self._gene_share), len(cells))
-        # sixteen random bits per entry: the share is right to 1e-5 and costs a tenth of a float's
+        # sixteen random bits per entry: the share is right to 1e-4, at a third of a float's cost
         drawn = np.random.default_rng(int(seed)).integers(LEVELS, size=shape, dtype=np.uint16)
         return self._task(cells, drawn < round(LEVELS / self.matrix.n_folds))
 
