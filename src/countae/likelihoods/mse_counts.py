@@ -67,9 +67,9 @@ class MseCounts(OnCounts, SquaredError):
         return super().variance(**parameters)
 
     def noise_guess(self, counts: np.ndarray, mean: np.ndarray) -> np.ndarray:
-        """Half the log of the mean squared residual; one of a count is added."""
-        squares = np.square(counts - mean).sum(axis=0) + 1
-        return 0.5 * np.log(squares / (len(counts) + 1))
+        """Log of the root mean squared residual, but not where the spread is at its lowest."""
+        squares = np.square(counts - mean).mean(axis=0)
+        return np.log(np.maximum(np.sqrt(squares), 2 * cut_normal.SMALLEST_SPREAD))
 
     def noise_derivatives(self, counts: np.ndarray, mean: np.ndarray) -> Derivatives:
         x, m = torch.as_tensor(counts, dtype=torch.float64), torch.as_tensor(mean)
