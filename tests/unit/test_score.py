@@ -191,7 +191,7 @@ def test_every_loss_that_is_no_noise_column_is_scored_as_itself(small_nb, loss):
     network, _ = fit(small_nb, loss, seed=0, network=SETTINGS["network"], training=training)
     scores = score_network(network, small_nb, wanted=[])
     columns = {"native", "mse_counts", "nb", "poisson", "zinb"}
-    assert set(scores.table["noise"]) - {"single_scale"} == columns
+    assert set(scores.table["noise"]) - {"single_scale", "recalibrated"} == columns
     assert np.isfinite(summary(scores, "log_score", "native"))
     assert summary(scores, "ranked_probability_score", "native") < 5
 
