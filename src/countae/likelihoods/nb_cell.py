@@ -35,4 +35,4 @@ class NegativeBinomialPerCell(NegativeBinomial):
     start_noise = "nb"
 
     def compiled_loss(self) -> CompiledLoss:
-        return super().compiled_loss()  # the formula is that one, whose head it is
+        return super().compiled_loss()  # the same formula, whatever its heads depend on

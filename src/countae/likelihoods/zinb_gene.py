@@ -33,4 +33,4 @@ class ZeroInflatedNegativeBinomialPerGene(ZeroInflatedNegativeBinomial):
     start_noise = "zinb"
 
     def compiled_loss(self) -> CompiledLoss:
-        return super().compiled_loss()  # the formula is that one, whose head it is
+        return super().compiled_loss()  # the same formula, whatever its heads depend on
