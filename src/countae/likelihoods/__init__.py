@@ -11,9 +11,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from countae.registry import Registry
+from countae.registry import Registry, plugin_files
 
-if TYPE_CHECKING:  # what editors and type checkers can know; `__getattr__` needs no list
+if TYPE_CHECKING:  # for editors and type checkers alone; `__getattr__` needs no list
     from countae.likelihoods._base import Likelihood as Likelihood
     from countae.likelihoods._distribution import CountDistribution as CountDistribution
     from countae.likelihoods.beta_binomial import BetaBinomial as BetaBinomial
@@ -53,9 +53,9 @@ register, get, names, check = registry.register, registry.get, registry.names, r
 
 
 def _classes() -> dict[str, str]:
-    """Registered name of each class that a file of this folder registers, read from the files."""
+    """Registered name of each class that a loss's file registers, read from the files."""
     found = {}
-    for path in Path(__file__).parent.glob("[a-z]*.py"):
+    for path in [*Path(__file__).parent.glob("[a-z]*.py"), *plugin_files(__name__)]:
         text = path.read_text(encoding="utf-8")
         for name, member in re.findall(r'^@register\("(\w+)"\)\nclass (\w+)', text, re.MULTILINE):
             found[member] = name

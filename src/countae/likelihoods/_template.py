@@ -16,6 +16,10 @@ class Template(Likelihood):
 
     ``mean`` is μ > 0, (cell, gene), the size factor included.
     Reference: Johnson, Kemp & Kotz 2005, Univariate Discrete Distributions, section 5.2.
+
+    >>> from countae.likelihoods import Template
+    >>> Template().distribution(mean=3.0).prob_zero
+    tensor(0.2500)
     """
 
     name = "_template"
