@@ -14,7 +14,7 @@ from countae.kernels import chosen_products as products
 
 
 class Cells(NamedTuple):
-    """What heads are told of cells: the decoder's last layer, (cell, width), and batch, (cell,)."""
+    """What heads know of cells: the decoder's last layer, (cell, width), and batches, (cell,)."""
 
     rows: np.ndarray
     batch: np.ndarray
@@ -58,9 +58,7 @@ class Head(ABC):
         """The same for all entries, ``lane`` (gene, cell)."""
 
     @abstractmethod
-    def learn_all(
-        self, lane: np.ndarray, cells: Cells, of_rows: np.ndarray, genes: slice
-    ) -> None:
+    def learn_all(self, lane: np.ndarray, cells: Cells, of_rows: np.ndarray, genes: slice) -> None:
         """The same for all entries."""
 
     def forget(self) -> None:
@@ -104,11 +102,11 @@ class EntryHead(Head):
 
     def fill_all(self, lane: np.ndarray, cells: Cells, genes: slice) -> None:
         weight, bias = (p.detach()[genes] for p in self.parameters)
-        torch.addmm(bias[:, None], weight, torch.from_numpy(cells.rows).t(), out=torch.from_numpy(lane))
+        torch.addmm(
+            bias[:, None], weight, torch.from_numpy(cells.rows).t(), out=torch.from_numpy(lane)
+        )
 
-    def learn_all(
-        self, lane: np.ndarray, cells: Cells, of_rows: np.ndarray, genes: slice
-    ) -> None:
+    def learn_all(self, lane: np.ndarray, cells: Cells, of_rows: np.ndarray, genes: slice) -> None:
         of_weight, of_bias = (gradient[genes] for gradient in self.gradients)
         slopes = torch.from_numpy(lane)
         torch.mm(slopes, torch.from_numpy(cells.rows), out=torch.from_numpy(of_weight))
@@ -145,9 +143,7 @@ class GeneHead(Head):
     def fill_all(self, lane: np.ndarray, cells: Cells, genes: slice) -> None:
         lane[:] = self.value.detach().numpy()[genes, None]
 
-    def learn_all(
-        self, lane: np.ndarray, cells: Cells, of_rows: np.ndarray, genes: slice
-    ) -> None:
+    def learn_all(self, lane: np.ndarray, cells: Cells, of_rows: np.ndarray, genes: slice) -> None:
         np.sum(lane, axis=1, out=self.gradients[0][genes])
 
 
@@ -170,9 +166,7 @@ class BatchHead(GeneHead):
     def fill_all(self, lane: np.ndarray, cells: Cells, genes: slice) -> None:
         lane[:] = self.value.detach().numpy()[cells.batch, genes].T
 
-    def learn_all(
-        self, lane: np.ndarray, cells: Cells, of_rows: np.ndarray, genes: slice
-    ) -> None:
+    def learn_all(self, lane: np.ndarray, cells: Cells, of_rows: np.ndarray, genes: slice) -> None:
         np.add.at(self.gradients[0][:, genes], cells.batch, lane.T)
 
 
@@ -185,9 +179,7 @@ def head_of(model: Any, name: str, genes: int) -> Head | None:
     value = model.gene_heads[name] if name in model.gene_heads else None
     if value is None or value.shape[-1] != genes or not _single(value):
         return None
-    kind, dimensions = (
-        (BatchHead, 2) if model.likelihood.heads[name] == "batch" else (GeneHead, 1)
-    )
+    kind, dimensions = (BatchHead, 2) if model.likelihood.heads[name] == "batch" else (GeneHead, 1)
     return kind(value) if value.dim() == dimensions else None
 
 

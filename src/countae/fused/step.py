@@ -13,8 +13,14 @@ from countae.fused.features import SparseFeatures, keep_gradient
 from countae.fused.heads import Cells, Head, head_of
 from countae.fused.shares import MOST_ENTRIES, Buffers, Share, Threads
 from countae.kernels import chosen_products as products
-from countae.likelihoods._base import CompiledLoss
+from countae.likelihoods._base import CompiledLoss, Likelihood
 from countae.protocols._base import Task
+
+
+def compiled_loss_of(likelihood: Likelihood) -> CompiledLoss | None:
+    """A class's own compiled loss: one that inherits it may have changed what the loss is."""
+    own = type(likelihood).__dict__.get("compiled_loss")
+    return None if own is None else own(likelihood)
 
 
 class FusedStep:
@@ -47,11 +53,10 @@ class FusedStep:
 
         That is so on other devices, for a loss without a compiled one, for heads that are not
         one linear layer per entry head and one number per gene, or batch and gene, of the
-        others, and for a network that is told conditions, draws its bottleneck or predicts the size of cells.
+        others, and for a network that is told conditions, draws its bottleneck or predicts the
+        size of cells.
         """
-        # a class that inherits a compiled loss may have changed what the loss is
-        own = type(model.likelihood).__dict__.get("compiled_loss")
-        loss = None if own is None else own(model.likelihood)
+        loss = compiled_loss_of(model.likelihood)
         if loss is None:
             return None
         if model.sampled is not None or model.log_size is not None or model.levels:

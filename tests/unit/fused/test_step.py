@@ -11,6 +11,7 @@ from torch import nn
 from countae import config, likelihoods, protocols
 from countae.counts import CountMatrix
 from countae.fused import FusedStep, shares
+from countae.fused.step import compiled_loss_of
 from countae.hold_out import hide
 from countae.likelihoods._base import GeneMoments
 from countae.likelihoods.nb import NegativeBinomial
@@ -19,7 +20,7 @@ from countae.start import best_constants
 from countae.training import Trainer, losses_of, validation_loss
 
 CELLS = np.arange(7, 140)  # more than one tile
-COMPILED = [n for n in likelihoods.names() if likelihoods.get(n)().compiled_loss() is not None]
+COMPILED = [n for n in likelihoods.names() if compiled_loss_of(likelihoods.get(n)())]
 OTHERS = sorted({*likelihoods.names()} - {*COMPILED})
 
 
@@ -218,7 +219,7 @@ def test_losses_that_are_not_compiled_are_trained_by_the_reference(small_nb, dat
 
 @pytest.mark.parametrize("task", ["hidden", "whole"])
 def test_every_batch_has_its_own_dispersion(small_nb, task, threads, monkeypatch):
-    """Oracle: autograd. Three batches, in turn; one of them has no cell among those of the task."""
+    """Oracle: autograd. Of three batches, one has no cell among those of the task."""
     monkeypatch.setattr(shares, "TILE", 32)
     threads(3)
     small = CountMatrix(small_nb.adata.copy(), "batches")
