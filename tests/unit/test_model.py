@@ -117,7 +117,9 @@ def test_a_head_per_batch_has_the_numbers_of_each_cells_batch(small_nb, moments)
     size, batch = torch.ones(3, 1), torch.tensor([1, 0, 1])
     theta = model(counts, size, batch=batch)["inverse_dispersion"]
     np.testing.assert_allclose(theta[:, 5], [np.e, 1.0, np.e], rtol=1e-6)
-    some = model(counts, size, None, torch.tensor([3, 41, 119]), batch)["inverse_dispersion"]
+    some = model(counts, size, entries=torch.tensor([3, 41, 119]), batch=batch)[
+        "inverse_dispersion"
+    ]
     np.testing.assert_allclose(some, [np.e, 1.0, np.e], rtol=1e-6)
 
 

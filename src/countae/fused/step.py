@@ -10,11 +10,17 @@ import torch
 from torch import Tensor
 
 from countae.fused.features import SparseFeatures, keep_gradient
-from countae.fused.heads import Head, head_of
+from countae.fused.heads import Cells, Head, head_of
 from countae.fused.shares import MOST_ENTRIES, Buffers, Share, Threads
 from countae.kernels import chosen_products as products
-from countae.likelihoods._base import CompiledLoss
+from countae.likelihoods._base import CompiledLoss, Likelihood
 from countae.protocols._base import Task
+
+
+def compiled_loss_of(likelihood: Likelihood) -> CompiledLoss | None:
+    """A class's own compiled loss: one that inherits it may have changed what the loss is."""
+    own = type(likelihood).__dict__.get("compiled_loss")
+    return None if own is None else own(likelihood)
 
 
 class FusedStep:
@@ -46,12 +52,11 @@ class FusedStep:
         """The fused step of a network, or None where only the reference can train it.
 
         That is so on other devices, for a loss without a compiled one, for heads that are not
-        one linear layer per entry head and one number per gene head, and for a network that is
-        told conditions, draws its bottleneck or predicts the size of cells.
+        one linear layer per entry head and one number per gene, or batch and gene, of the
+        others, and for a network that is told conditions, draws its bottleneck or predicts the
+        size of cells.
         """
-        # a class that inherits a compiled loss may have changed what the loss is
-        own = type(model.likelihood).__dict__.get("compiled_loss")
-        loss = None if own is None else own(model.likelihood)
+        loss = compiled_loss_of(model.likelihood)
         if loss is None:
             return None
         if model.sampled is not None or model.log_size is not None or model.levels:
@@ -83,14 +88,14 @@ class FusedStep:
         The heads then hold ``scale`` times their part of the gradient. Without a scale all
         gradients are left out.
         """
-        rows = decoded.detach().contiguous().numpy()
+        cells = Cells(decoded.detach().contiguous().numpy(), task.batch_code)
         if scale is not None:
             for head in self.heads:
                 head.forget()
         if task.mask is None:
-            return self._all_entries(task, rows, scale)
+            return self._all_entries(task, cells, scale)
         found = self.threads.each(
-            lambda share: self._hidden_entries(share, task, rows, scale), self.shares
+            lambda share: self._hidden_entries(share, task, cells, scale), self.shares
         )
         return sum(total for total, _ in found), np.sum([part for _, part in found], axis=0)
 
@@ -106,13 +111,14 @@ class FusedStep:
         return self.model.decode(features)
 
     def _hidden_entries(
-        self, share: Share, task: Task, rows: np.ndarray, scale: float | None
+        self, share: Share, task: Task, cells: Cells, scale: float | None
     ) -> tuple[float, np.ndarray]:
         """Losses of a share's hidden entries, tile by tile, some genes at a time."""
-        of_rows, total = share.buffers.get("of_rows", *rows.shape), 0.0
+        of_rows, total = share.buffers.get("of_rows", *cells.rows.shape), 0.0
         of_rows[:] = 0
         for part in (part for tile in share.tiles for part in tile.parts()):
-            exposure, own, of_own = (a[part.cells] for a in (task.exposure, rows, of_rows))
+            exposure, of_own = task.exposure[part.cells], of_rows[part.cells]
+            own = cells.some(part.cells)
             genes = slice(share.genes.start + part.first, share.genes.start + part.last)
             lanes = share.buffers.get("lanes", 1 + len(self.heads), len(part.cell))
             products.of_cells(part.cell, exposure, lanes[0])
@@ -127,28 +133,28 @@ class FusedStep:
         return total, of_rows
 
     def _all_entries(
-        self, task: Task, rows: np.ndarray, scale: float | None
+        self, task: Task, cells: Cells, scale: float | None
     ) -> tuple[float, np.ndarray]:
         """Losses of all entries: some genes of every share at a time, in turn with the products.
 
         Torch multiplies with all threads, so its products are not left to them.
         """
-        of_rows, total, cells = np.zeros_like(rows), 0.0, len(rows)
-        width = max(1, MOST_ENTRIES // cells)
+        of_rows, total, number = np.zeros_like(cells.rows), 0.0, len(cells.rows)
+        width = max(1, MOST_ENTRIES // number)
         longest = max(share.genes.stop - share.genes.start for share in self.shares)
         for begin in range(0, longest, width):
             blocks = (
-                share.block(begin, width, cells, 1 + len(self.heads)) for share in self.shares
+                share.block(begin, width, number, 1 + len(self.heads)) for share in self.shares
             )
             parts = [block for block in blocks if block is not None]
             for genes, _, lanes, _ in parts:
                 for head, lane in zip(self.heads, lanes[1:], strict=True):
-                    head.fill_all(lane, rows, genes)
+                    head.fill_all(lane, cells, genes)
             total += sum(self.threads.each(lambda part: self._run(task, part, scale), parts))
             if scale is not None:
                 for genes, _, lanes, _ in parts:
                     for head, lane in zip(self.heads, lanes[1:], strict=True):
-                        head.learn_all(lane, rows, of_rows, genes)
+                        head.learn_all(lane, cells, of_rows, genes)
         return total, of_rows
 
     def _run(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from countae.kernels.compiled import elementwise, sums
+from countae.kernels.compiled import compiled, elementwise, sums
 
 ZERO = np.float32(0)
 
@@ -81,6 +81,14 @@ def spread(start, value, out):  # type: ignore[no-untyped-def]
 
 
 @elementwise
+def spread_by_group(start, cell, group, value, out):  # type: ignore[no-untyped-def]
+    """A gene's ``value``, (group, gene), of the group of its cell into each entry of ``out``."""
+    for g in range(value.shape[1]):
+        for e in range(start[g], start[g + 1]):
+            out[e] = value[group[cell[e]], g]
+
+
+@elementwise
 def of_cells(cell, value, out):  # type: ignore[no-untyped-def]
     """A cell's ``value`` into each of its entries of ``out``."""
     for e in range(len(cell)):
@@ -95,6 +103,14 @@ def add_to_genes(start, value, out):  # type: ignore[no-untyped-def]
         for e in range(start[g], start[g + 1]):
             total += value[e]
         out[g] += total
+
+
+@compiled
+def add_to_groups(start, cell, group, value, out):  # type: ignore[no-untyped-def]
+    """Add each ``value`` to its cell's group and its gene in ``out``, (group, gene)."""
+    for g in range(out.shape[1]):
+        for e in range(start[g], start[g + 1]):
+            out[group[cell[e]], g] += value[e]
 
 
 @sums

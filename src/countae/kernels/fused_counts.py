@@ -1,4 +1,4 @@
-r"""Losses of counts and their slopes in one pass over entries: Poisson, NB, ZIP, ZINB, hurdle.
+r"""Losses of counts and their slopes in one pass over entries: Poisson, NB, ZIP, ZINB, hurdles.
 
 Every public function takes ``count``, (entry,), float32, and ``lanes``, (1 + head, entry),
 float32: the size factor, then one head value per entry. In place, the size factor becomes the
@@ -136,6 +136,35 @@ def _zeros_of_hurdle(size, log_mean, log_theta, logit):  # type: ignore[no-untyp
         log_mean[e], log_theta[e] = ZERO, ZERO
 
 
+@elementwise
+def _zeros_of_focal_hurdle(size, log_mean, log_theta, logit):  # type: ignore[no-untyped-def]
+    for e in range(len(size)):
+        z = logit[e] - simd.log(size[e])
+        less = simd.exp(-abs(z))
+        share = ONE / (ONE + less)
+        wrong, right = (less * share, share) if z > ZERO else (share, less * share)
+        surprise, square = (ZERO if z > ZERO else -z) + simd.log1p(less), wrong * wrong
+        size[e] = square * surprise
+        logit[e] = -square * (wrong + f32(2) * right * surprise)
+        log_mean[e], log_theta[e] = ZERO, ZERO
+
+
+@elementwise
+def _logits(size, log_mean, intercept, slope, at):  # type: ignore[no-untyped-def]
+    """The logarithm of the mean into ``at``, and logit π in place of the intercept."""
+    for e in range(len(size)):
+        at[e] = simd.log(size[e]) + log_mean[e]
+        intercept[e] += slope[e] * at[e]
+
+
+@elementwise
+def _of_logits(log_mean, of_logit, slope, at):  # type: ignore[no-untyped-def]
+    """Back from slopes in log μ and logit π to those in log μ and the curve's slope."""
+    for e in range(len(at)):
+        log_mean[e] += slope[e] * of_logit[e]
+        slope[e] = at[e] * of_logit[e]
+
+
 @compiled
 def _above_zero(count, lanes, index, kept):  # type: ignore[no-untyped-def]
     """Entries whose count is not 0 into ``index`` and ``kept`` (entry, lane); their number."""
@@ -200,6 +229,24 @@ def zinb(count, lanes):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def zinb_logistic(count, lanes):  # type: ignore[no-untyped-def]
+    """Lanes: size factor s, log μ, log θ, a, b, where logit π = a + b (log μ + log s)."""
+    at = np.empty(len(count), np.float32)
+    _logits(lanes[0], lanes[1], lanes[3], lanes[4], at)
+    zinb(count, lanes[:4])
+    _of_logits(lanes[1], lanes[3], lanes[4], at)
+
+
+@compiled
+def _truncated(x, size, log_mean, log_theta):  # type: ignore[no-untyped-def]
+    """Loss of x > 0 under the NB without its zeros, and its slopes in log μ and log θ."""
+    value, of_mean, of_theta, zero, zero_of_mean, zero_of_theta = _nb(x, size, log_mean, log_theta)
+    odds = expm1(zero)  # log(1 − e^{−L}), by which the NB is truncated, has the slope 1/odds
+    value += log(-expm1(-zero))
+    return value, of_mean + zero_of_mean / odds, of_theta + zero_of_theta / odds
+
+
+@compiled
 def hurdle_nb(count, lanes):  # type: ignore[no-untyped-def]
     """Lanes: size factor s, log μ, log θ, z, where P(0) has the logit z − log s."""
     index, kept = np.empty(len(count) + 1, np.int32), np.empty((len(count), 4), np.float32)
@@ -207,12 +254,22 @@ def hurdle_nb(count, lanes):  # type: ignore[no-untyped-def]
     _zeros_of_hurdle(lanes[0], lanes[1], lanes[2], lanes[3])
     for j in range(number):
         e, at = index[j], kept[j]
-        found = _nb(f64(count[e]), f64(at[0]), f64(at[1]), f64(at[2]))
-        value, of_mean, of_theta, zero, zero_of_mean, zero_of_theta = found
+        value, of_mean, of_theta = _truncated(f64(count[e]), f64(at[0]), f64(at[1]), f64(at[2]))
         spared, share = _softplus(f64(at[3]) - log(f64(at[0])))
-        odds = expm1(zero)  # log(1 − e^{−L}), by which the NB is truncated, has the slope 1/odds
-        lanes[0, e], lanes[1, e] = (
-            value + spared + log(-expm1(-zero)),
-            of_mean + zero_of_mean / odds,
-        )
-        lanes[2, e], lanes[3, e] = of_theta + zero_of_theta / odds, share
+        lanes[0, e], lanes[1, e] = value + spared, of_mean
+        lanes[2, e], lanes[3, e] = of_theta, share
+
+
+@compiled
+def hurdle_nb_focal(count, lanes):  # type: ignore[no-untyped-def]
+    """The same with −(1 − q)² log q in place of −log q, q the probability of what was seen."""
+    index, kept = np.empty(len(count) + 1, np.int32), np.empty((len(count), 4), np.float32)
+    number = _above_zero(count, lanes, index, kept)
+    _zeros_of_focal_hurdle(lanes[0], lanes[1], lanes[2], lanes[3])
+    for j in range(number):
+        e, at = index[j], kept[j]
+        value, of_mean, of_theta = _truncated(f64(count[e]), f64(at[0]), f64(at[1]), f64(at[2]))
+        surprise, wrong = _softplus(f64(at[3]) - log(f64(at[0])))
+        square = wrong * wrong
+        lanes[0, e], lanes[1, e] = value + square * surprise, of_mean
+        lanes[2, e], lanes[3, e] = of_theta, square * (wrong + 2.0 * (1.0 - wrong) * surprise)

@@ -40,8 +40,8 @@ class Rule(NamedTuple):
     of_exponential: float
 
 
-TRAINING = Rule(22.0, 0.85, 0.45)  # 2e-8
-FULL = Rule(38.0, 0.65, 0.27)  # 1e-12
+TRAINING = Rule(22.0, 0.75, 0.42)  # 3e-8
+FULL = Rule(38.0, 0.60, 0.25)  # 2e-12
 
 
 def log_poisson_lognormal(counts: Tensor, mean: Tensor, theta: Tensor) -> Tensor:

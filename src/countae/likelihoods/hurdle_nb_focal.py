@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
 from countae.likelihoods import register
+from countae.likelihoods._base import CompiledLoss
 from countae.likelihoods.hurdle_nb import HurdleNegativeBinomial, log_truncated
 
 
@@ -51,6 +52,13 @@ class HurdleNegativeBinomialFocal(HurdleNegativeBinomial):
         focal = softplus(-of_seen) * torch.exp(self.focus * logsigmoid(-of_seen))
         truncated = log_truncated(counts, mean, parameters["inverse_dispersion"])
         return focal - torch.where(counts == 0, torch.zeros_like(truncated), truncated)
+
+    def compiled_loss(self) -> CompiledLoss:
+        from countae.kernels.fused_counts import (
+            hurdle_nb_focal,
+        )  # numba takes a third of a second to import
+
+        return CompiledLoss(tuple(self.heads), hurdle_nb_focal)
 
     def variants(self, parameters: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """``recalibrated``: the probability of a zero at which the focal loss has its best q."""

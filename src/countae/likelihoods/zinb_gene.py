@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from countae.likelihoods import register
-from countae.likelihoods._base import no_noise
+from countae.likelihoods._base import CompiledLoss, no_noise
 from countae.likelihoods.zinb import ZeroInflatedNegativeBinomial
 
 
@@ -31,3 +31,6 @@ class ZeroInflatedNegativeBinomialPerGene(ZeroInflatedNegativeBinomial):
     complexity = 4
     heads = {"log_mean": "entry", "log_inverse_dispersion": "gene", "zero_logit": "gene"}
     start_noise = "zinb"
+
+    def compiled_loss(self) -> CompiledLoss:
+        return super().compiled_loss()  # the same formula, whatever its heads depend on

@@ -11,14 +11,17 @@ from torch import nn
 from countae import config, likelihoods, protocols
 from countae.counts import CountMatrix
 from countae.fused import FusedStep, shares
+from countae.fused.step import compiled_loss_of
 from countae.hold_out import hide
 from countae.likelihoods._base import GeneMoments
 from countae.likelihoods.nb import NegativeBinomial
 from countae.model import CountAutoencoder
 from countae.start import best_constants
-from countae.training import losses_of
+from countae.training import Trainer, losses_of, validation_loss
 
 CELLS = np.arange(7, 140)  # more than one tile
+COMPILED = [n for n in likelihoods.names() if compiled_loss_of(likelihoods.get(n)())]
+OTHERS = sorted({*likelihoods.names()} - {*COMPILED})
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +74,7 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize("tile", [32, 4096])
 @pytest.mark.parametrize("task", ["hidden", "whole"])
-@pytest.mark.parametrize("likelihood", likelihoods.names())
+@pytest.mark.parametrize("likelihood", COMPILED)
 def test_loss_and_gradients_are_the_references(
     small_nb, data, likelihood, task, tile, threads, monkeypatch
 ):
@@ -198,6 +201,43 @@ def test_a_loss_without_a_compiled_one_of_its_own_is_left_to_the_reference(small
     assert FusedStep.of(network(small_nb, family)) is None
 
 
+@pytest.mark.parametrize("likelihood", OTHERS)
+def test_losses_that_are_not_compiled_are_trained_by_the_reference(small_nb, data, likelihood):
+    """Steps are autograd's, on what the reference says, and lower the loss of hidden counts."""
+    model = network(small_nb, likelihood)
+    assert FusedStep.of(model) is None
+    settings = config.defaults("training") | {"implementation": "auto", "batch_size": 32}
+    trainer, task = Trainer(model, data, settings), hidden(data)
+    assert trainer.fused is None
+    found = learned(model, trainer._loss(task, 0))
+    assert_same(found, learned(model, losses_of(model, task)[0].mean()))
+    before, generator = validation_loss(model, data, CELLS), torch.Generator().manual_seed(0)
+    for epoch in range(10):
+        assert trainer.epoch(epoch, CELLS, generator)[1] is None
+    assert validation_loss(model, data, CELLS, trainer.fused) < before
+
+
+@pytest.mark.parametrize("task", ["hidden", "whole"])
+def test_every_batch_has_its_own_dispersion(small_nb, task, threads, monkeypatch):
+    """Oracle: autograd. Of three batches, one has no cell among those of the task."""
+    monkeypatch.setattr(shares, "TILE", 32)
+    threads(3)
+    small = CountMatrix(small_nb.adata.copy(), "batches")
+    number = np.arange(len(small.obs))
+    small.adata.obs["run"] = np.where(number < 7, "c", np.where(number % 2, "a", "b"))
+    small.info["batch_key"] = "run"
+    data = protocols.get("masked")(small)
+    model = network(small, "nb_batch", n_batches=3)
+    nn.init.normal_(model.gene_heads["log_inverse_dispersion"])
+    given = hidden(data) if task == "hidden" else data.whole(CELLS)
+    expected = learned(model, losses_of(model, given)[0].mean())
+    found = learned(model, FusedStep.of(model).mean_loss(given))
+    assert_same(found, expected)
+    of_batch = found[1]["gene_heads.log_inverse_dispersion"]
+    assert of_batch[:2].all()
+    assert not of_batch[2].any()
+
+
 def test_heads_of_another_kind_are_left_to_the_reference(small_nb):
     """Not one linear layer, no bias, other genes, made weights, θ per batch, double precision."""
     width, genes = 16, 40
@@ -260,7 +300,7 @@ def test_extreme_parameters_give_finite_gradients(data, small_nb):
         10.0 ** rng.uniform(-6, 4, 40), rng.uniform(0, 5, 40), 10.0 ** rng.uniform(-4, 8, 40),
         rng.uniform(1e-6, 0.999, 40),
     )))  # fmt: skip
-    for name in likelihoods.names():
+    for name in COMPILED:
         family = likelihoods.get(name)()
         small = {"hidden": [8], "latent": 3, "dropout": 0.0}
         model = CountAutoencoder(family, moments, **(config.defaults("network") | small))

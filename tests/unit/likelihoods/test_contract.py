@@ -161,15 +161,19 @@ def test_losses_of_cells_look_at_wanted_counts_only(likelihood, dtype):
 
 
 def test_the_first_head_is_that_of_the_mean(likelihood):
-    """Tied weights give the input back by it: one number per entry, and more of it means more."""
+    """Tied weights give the input back by it: one number per entry, and more of it means more.
+
+    Of one gene: a composition knows shares only, which a change of all its genes leaves alone.
+    """
     first, kind = next(iter(likelihood.heads.items()))
     assert kind == "entry"
-    raw, _, size = at_start(likelihood, MODERATE)
-    here, there = (
-        likelihood.mean(**likelihood.constrain(raw | {first: raw[first] + more}, size))
-        for more in (0.0, 0.5)
-    )
-    assert (there > here).all()
+    raw, more = likelihood.start(moments_of(MODERATE)), 0.5 * torch.eye(len(MODERATE))
+    for size in SIZES:
+        here, there = (
+            likelihood.mean(**likelihood.constrain(raw | {first: head}, torch.full((4, 1), size)))
+            for head in (raw[first].expand(4, -1), raw[first] + more)
+        )
+        assert (there.diagonal() > here.diagonal()).all()
 
 
 def test_broadcasts(likelihood):

@@ -127,17 +127,21 @@ def test_both_ways_to_the_cdf_meet():
     assert low != high
 
 
+@pytest.mark.parametrize("ends", [((-8, 6), (-8, 1)), ((-1, 2), (-1, 1))], ids=["wide", "worst"])
 @pytest.mark.parametrize("rule", [TRAINING, FULL])
-def test_the_rules_err_no_more_than_they_say(rule):
-    """Oracle: the same integrals by a rule twice as fine and deep."""
+def test_the_rules_err_no_more_than_they_say(rule, ends):
+    """Oracle: the same integrals by a rule twice as fine and deep.
+
+    The worst place, rates of some counts and a wide normal, is looked at more closely: there the
+    two widths that bound the step are alike, and neither bound was meant for both.
+    """
     from countae.kernels.poisson_lognormal import Rule, _integral
 
-    rate = torch.logspace(-8, 6, 40, dtype=torch.float64)
-    v = torch.logspace(-8, 1, 40, dtype=torch.float64)
+    rate, v = (torch.logspace(*end, 60, dtype=torch.float64) for end in ends)
     rate, v = (grid.reshape(-1) for grid in torch.meshgrid(rate, v, indexing="ij"))
     fine = Rule(2 * rule.depth, rule.of_width / 2, rule.of_exponential / 2)
     gap = (_integral(rate, v, rule)[0] - _integral(rate, v, fine)[0]).abs().max()
-    assert gap < (5e-8 if rule is TRAINING else 2e-12)
+    assert gap < (3e-8 if rule is TRAINING else 2e-12)
 
 
 def test_the_mode_is_where_the_slope_is_zero(t64):
