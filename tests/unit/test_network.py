@@ -146,6 +146,16 @@ def test_an_option_trains_and_survives_its_file(batches, option, tmp_path):
     assert again.validation_loss == record.validation_loss
 
 
+@pytest.mark.parametrize("option", ["tied", "variational", "predicted library"])
+def test_every_weight_is_trained(batches, option):
+    """Adam moves a weight that has a gradient by some thousandths within two epochs."""
+    still, moved = (
+        dict(fitted(batches, "zinb", **OPTIONS[option], training=training)[0].named_parameters())
+        for training in ({"max_epochs": 1, "learning_rate": 1e-12}, {"max_epochs": 3})
+    )
+    assert {name for name in still if (still[name] - moved[name]).abs().max() < 1e-4} == set()
+
+
 @pytest.mark.parametrize("option", OPTIONS)
 def test_no_option_lets_a_hidden_count_reach_its_own_prediction(batches, option):
     model, _ = fitted(batches, **OPTIONS[option])
