@@ -29,10 +29,8 @@ from countae.model import CountAutoencoder, held_out_parameters
 from countae.noise_heads import fit_heads, thinned
 from countae.protocols._base import Protocol, Task
 from countae.protocols._conditions import levels_of
+from countae.training import WARM_UP, Found, Trainer, losses_of, validation_loss
 
-WARM_UP = 50  # steps over which the step size rises; with few cells an epoch is one step
-GENE_HEAD_SPEED = 5.0  # step size of per-gene parameters, which get one gradient, not a layer's
-_Found = tuple[Tensor, dict[str, Tensor]]
 SMALLEST_GAIN = 1e-5  # of the best validation loss; less does not count as progress
 
 
@@ -176,40 +174,19 @@ def _train(
 ) -> None:
     """Train until the validation loss stops falling; keep the best epoch's weights."""
     settings, generator = record.training, torch.Generator().manual_seed(record.seed)
-    step, per_gene = settings["learning_rate"], list(model.gene_heads.parameters())
-    layers = [p for name, p in model.named_parameters() if not name.startswith("gene_heads.")]
-    groups = [
-        {"params": layers},
-        {"params": per_gene, "lr": GENE_HEAD_SPEED * step, "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(
-        groups, lr=step, weight_decay=settings["weight_decay"], fused=True
-    )
-    warm_up = torch.optim.lr_scheduler.LinearLR(optimiser, 1 / WARM_UP, total_iters=WARM_UP)
+    trainer = Trainer(model, data, settings)
     best, best_state = np.inf, model.state_dict()
     for epoch in range(settings["max_epochs"]):
-        model.train()
-        losses = []
-        order = torch.randperm(len(train), generator=generator).numpy()
-        for batch in np.array_split(train[order], -(-len(train) // settings["batch_size"])):
-            task = data.training_task(batch, generator)
-            found = _losses(model, task)
-            loss = found[0].mean() + model.penalty(epoch, found[0].numel())
-            if not torch.isfinite(loss):
-                _diverged(record, task, found, epoch)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            warm_up.step()
-            losses.append(loss.detach())
-        model.eval()
-        current = validation_loss(model, data, validation)
-        record.train_loss.append(float(torch.stack(losses).mean()))
+        loss, failed = trainer.epoch(epoch, train, generator)
+        if failed is not None:
+            _diverged(record, failed, losses_of(model, failed), epoch)
+        current = validation_loss(model, data, validation, trainer.fused)
+        record.train_loss.append(loss)
         record.validation_loss.append(current)
         if not np.isfinite(current):
             for block in data.blocks(validation):
                 for task in data.held_out_tasks(block):
-                    found = _losses(model, task)
+                    found = losses_of(model, task)
                     if _overflown(found[0]).any():
                         _diverged(record, task, found, epoch)
         if progress is not None:
@@ -223,25 +200,6 @@ def _train(
             record.stop_reason = "converged"
             break
     model.load_state_dict(best_state)
-
-
-def _losses(model: CountAutoencoder, task: Task) -> _Found:
-    """Training loss of each entry that the task asks for, and the parameters behind it."""
-    parameters = model(task.counts, task.size_factor, task.hidden, task.entries, task.condition)
-    wanted = task.target if task.entries is None else task.target.reshape(-1)[task.entries]
-    return model.likelihood.loss(wanted, **parameters), parameters
-
-
-@torch.no_grad()
-def validation_loss(model: CountAutoencoder, data: Protocol, cells: np.ndarray) -> float:
-    """Mean of the likelihood's own loss over hidden counts of ``cells``."""
-    total, number = 0.0, 0
-    for block in data.blocks(cells):
-        for task in data.held_out_tasks(block):
-            losses, _ = _losses(model, task)
-            total += losses.double().sum().item()
-            number += losses.numel()
-    return total / number
 
 
 @torch.no_grad()
@@ -351,7 +309,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def _diverged(record: FitRecord, task: Task, found: _Found, epoch: int) -> None:
+def _diverged(record: FitRecord, task: Task, found: Found, epoch: int) -> None:
     """Raise FitDivergedError naming the first gene and parameter that is not finite."""
     losses = found[0].reshape(-1)
     told = f"Training {record.likelihood} (seed {record.seed}) diverged in epoch {epoch + 1}: the "

@@ -113,13 +113,28 @@ class CountAutoencoder(nn.Module):
 
         Those of a variational bottleneck are the posterior mean, or in training a draw.
         """
-        return self._latent(self._features(counts, size_factor, hidden, condition))
+        return self._latent(self._last(self.features(counts, size_factor, hidden), condition))
 
     def size(self, counts: Tensor, size_factor: Tensor, condition: Tensor | None = None) -> Tensor:
         """What multiplies the mean with nothing hidden, (cell, 1): observed or predicted."""
         if self.log_size is None:
             return size_factor
-        return self._size(self._features(counts, size_factor, None, condition), size_factor)
+        return self._size(
+            self._last(self.features(counts, size_factor, None), condition), size_factor
+        )
+
+    def features(self, counts: Tensor, size_factor: Tensor, hidden: Tensor | None) -> Tensor:
+        """What the encoder is given of the counts, (cell, gene)."""
+        seen = counts / size_factor if self.log_size is None else counts
+        centred = torch.log1p(seen) - self.input_mean
+        return centred if hidden is None else centred * (1 - hidden)
+
+    def decode(self, features: Tensor) -> Tensor:
+        """The decoder's last layer, (cell, width), from which all entry heads are linear.
+
+        ``features`` may be anything that answers :func:`torch.nn.functional.linear`.
+        """
+        return self.decoder(self._latent(self._last(features, None)))
 
     def forward(
         self,
@@ -146,11 +161,11 @@ class CountAutoencoder(nn.Module):
         -------
         dict of Tensor, each broadcastable to (cell, gene), or to (entry,)
         """
-        features = self._features(counts, size_factor, hidden, condition)
-        decoded = self.decoder(_joined(self._latent(features), condition))
+        last = self._last(self.features(counts, size_factor, hidden), condition)
+        decoded = self.decoder(_joined(self._latent(last), condition))
         raw = {name: layer(decoded) for name, layer in self.entry_heads.items()}
         raw |= dict(self.gene_heads.items())
-        size_factor = self._size(features, size_factor)
+        size_factor = self._size(last, size_factor)
         if entries is not None:
             raw = {name: at(value, entries, counts.shape[1]) for name, value in raw.items()}
             size_factor = at(size_factor, entries, counts.shape[1])
@@ -169,21 +184,16 @@ class CountAutoencoder(nn.Module):
         share = min(1.0, (epoch + 1) / (self.kl_warm_up + 1))
         return share * self.kl_weight * self.sampled.divergence.sum() / n_entries
 
-    def _features(
-        self, counts: Tensor, size_factor: Tensor, hidden: Tensor | None, condition: Tensor | None
-    ) -> Tensor:
+    def _last(self, features: Tensor, condition: Tensor | None) -> Tensor:
         """The encoder's last hidden layer, (cell, width)."""
-        seen = counts / size_factor if self.log_size is None else counts
-        centred = torch.log1p(seen) - self.input_mean
-        visible = centred if hidden is None else centred * (1 - hidden)
-        return self.encoder[:-1](_joined(visible, condition))
+        return self.encoder[:-1](_joined(features, condition))
 
-    def _latent(self, features: Tensor) -> Tensor:
-        mean = self.encoder[-1](features)
-        return mean if self.sampled is None else self.sampled(mean, features)
+    def _latent(self, last: Tensor) -> Tensor:
+        mean = self.encoder[-1](last)
+        return mean if self.sampled is None else self.sampled(mean, last)
 
-    def _size(self, features: Tensor, size_factor: Tensor) -> Tensor:
-        return size_factor if self.log_size is None else self.log_size(features).exp()
+    def _size(self, last: Tensor, size_factor: Tensor) -> Tensor:
+        return size_factor if self.log_size is None else self.log_size(last).exp()
 
 
 def _joined(values: Tensor, condition: Tensor | None) -> Tensor:

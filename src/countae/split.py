@@ -94,8 +94,20 @@ def visible_size_factor(
     -------
     array or tensor, (cell, 1), > 0; about 1 in a typical cell
     """
-    visible = library_size - (counts * hidden).sum(-1)[:, None]
-    share = 1.0 - (hidden * gene_share).sum(-1)[:, None]
+    return size_without(
+        (counts * hidden).sum(-1)[:, None],
+        (hidden * gene_share).sum(-1)[:, None],
+        library_size=library_size,
+        reference_size=reference_size,
+    )
+
+
+def size_without(
+    hidden_count: Any, hidden_share: Any, *, library_size: Any, reference_size: float
+) -> Any:
+    """The same from sums over each cell's hidden entries, of the shape of ``library_size``."""
+    visible = library_size - hidden_count
+    share = 1.0 - hidden_share
     unseen = share <= LEAST_VISIBLE
     size = visible.clip(1.0) / (share * ~unseen + unseen) / reference_size
     return size * ~unseen + unseen  # times 1 plus 0 keeps every bit of the others

@@ -19,12 +19,14 @@ COMMON = {"config", "counts", "errors", "files", "registry", "split", ""}
 ALLOWED = {
     "kernels": set(),
     "likelihoods": {"kernels"},
-    "protocols": set(),
+    "protocols": {"kernels"},
     "layers": set(),
+    "fused": {"likelihoods", "kernels", "protocols"},
     "model": {"likelihoods", "protocols", "layers"},
     "new_likelihood": {"likelihoods", "baselines", "protocols"},
     "noise_heads": {"likelihoods", "kernels"},
-    "fit": {"model", "likelihoods", "protocols", "noise_heads", "layers"},
+    "training": {"model", "likelihoods", "protocols", "fused"},
+    "fit": {"training", "model", "likelihoods", "protocols", "noise_heads", "layers"},
     "predict": {"fit", "model", "likelihoods", "protocols"},
     "noise": {"predict", "likelihoods", "noise_heads"},
     "baselines": {"predict", "likelihoods", "protocols"},
@@ -82,7 +84,7 @@ ALLOWED = {
 }
 TORCH_ROOMS = {
     "likelihoods", "kernels", "protocols", "layers", "model", "fit", "predict", "noise",
-    "noise_heads", "baselines", "options",
+    "noise_heads", "baselines", "options", "fused", "training",
 }  # fmt: skip
 
 

@@ -14,10 +14,12 @@ from countae.counts import CountMatrix
 from countae.errors import ConfigError, CountMatrixError, FitDivergedError
 from countae.files import read_json
 from countae.fit import WARM_UP, best_constants, choose_device, fit, load, save
+from countae.fused import FusedStep
 from countae.likelihoods._moments import gene_moments
 from countae.noise import fit_noise
 from countae.predict import predict_hidden, reconstruct
 
+FUSED_STEP_OF = FusedStep.of
 NETWORK = {"hidden": [16], "latent": 4, "dropout": 0.1}
 TRAINING = SETTINGS["training"] | {"max_epochs": 8, "batch_size": 32}
 
@@ -55,6 +57,29 @@ def test_a_seed_gives_one_result_and_another_seed_another(small_nb):
         assert torch.equal(value, second.state_dict()[name]), name
     assert not torch.equal(first.encoder[0][0].weight, third.encoder[0][0].weight)
     assert record.validation_loss == fitted(small_nb)[1].validation_loss
+
+
+@pytest.mark.parametrize("likelihood", likelihoods.names())
+def test_compiled_steps_train_what_the_reference_trains(small_nb, likelihood):
+    """Oracle: plain PyTorch. Rounding grows with the steps: 1e-5 of the loss in three epochs."""
+    training = {"max_epochs": 3, "learning_rate": 1e-3}
+    own, reference = (
+        fitted(small_nb, likelihood, **training, implementation=name)[1]
+        for name in ("auto", "reference")
+    )
+    assert own.validation_loss == pytest.approx(reference.validation_loss, rel=1e-5)
+    assert own.train_loss == pytest.approx(reference.train_loss, rel=1e-5)
+
+
+def test_compiled_steps_are_taken_where_there_are_any_and_not_where_they_are_unwanted(
+    small_nb, monkeypatch
+):
+    made = []
+    monkeypatch.setattr(FusedStep, "of", lambda model: made.append(FUSED_STEP_OF(model)))
+    fitted(small_nb, implementation="reference")
+    assert made == []
+    fitted(small_nb, implementation="auto")
+    assert isinstance(made[0], FusedStep)
 
 
 def test_training_leaves_the_global_random_state_alone(small_nb):

@@ -44,7 +44,8 @@ class CountMatrix:
     @property
     def reference_size(self) -> float:
         """Median library size of the training cells (of all cells before the split)."""
-        return float(self.info.get("reference_size", np.median(self.library_size)))
+        known = self.info.get("reference_size")
+        return float(np.median(self.library_size) if known is None else known)
 
     @property
     def size_factor(self) -> np.ndarray:

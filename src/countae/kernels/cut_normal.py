@@ -7,6 +7,7 @@ spread, and the grid is read backwards.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,33 +53,23 @@ def moments(spread: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     For wide normals the sums are integrals: those of a normal cut at zero.
     """
+    from countae.kernels import cut_normal_loops as loops  # numba is slow to import
+
     at = 0.5 + spread[:, None] * GRID
     z = at / spread[:, None]
     density = torch.exp(-0.5 * z * z) / (2 * torch.pi) ** 0.5
     first = spread[:, None] * (z * torch.special.ndtr(z) + density)
     second = spread[:, None] ** 2 * ((z * z + 1) * torch.special.ndtr(z) + z * density) + 1 / 12
-    edges = [0.0, 0.5, 1.0, 2.0, 4.0, WIDE]
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        genes = torch.nonzero((spread >= low) & (spread < high)).squeeze(1)
-        for block in genes.split(256):
-            k = torch.arange(1, int(15 * high) + 3, dtype=at.dtype)
-            above = torch.special.ndtr((at[block, :, None] - k + 0.5) / spread[block, None, None])
-            first[block], second[block] = above.sum(-1), (above * (2 * k - 1)).sum(-1)
+    narrow = np.flatnonzero(spread.numpy() < WIDE)
+    loops.sums(at.numpy(), spread.numpy(), narrow, first.numpy(), second.numpy())
     tiny = torch.finfo(at.dtype).tiny  # sums that underflow are read on a logarithmic scale
     return at, first.clamp(min=tiny), (second - first * first).clamp(min=tiny)
 
 
 def _at_means(mean: Tensor, expected: Tensor, values: Tensor, above: Tensor) -> Tensor:
     """Values read where the counts have the given means; ``above`` where the grid has ended."""
+    from countae.kernels import cut_normal_loops as loops
+
     found = above.expand_as(mean).clone()
-    for gene in range(mean.shape[1]):
-        low = mean[:, gene] < expected[gene, -1]
-        found[low, gene] = _read(mean[low, gene].log(), expected[gene].log(), values[gene])
+    loops.read(mean.numpy(), expected.numpy(), values.numpy(), found.numpy())
     return found
-
-
-def _read(x: Tensor, grid: Tensor, values: Tensor) -> Tensor:
-    """Linear interpolation on an increasing grid, flat outside."""
-    right = torch.searchsorted(grid, x.contiguous()).clamp(1, len(grid) - 1)
-    share = ((x - grid[right - 1]) / (grid[right] - grid[right - 1])).clamp(0, 1)
-    return values[right - 1] + share * (values[right] - values[right - 1])

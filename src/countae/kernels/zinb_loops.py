@@ -71,10 +71,10 @@ def _rising(beyond, count, first_seen, theta):  # type: ignore[no-untyped-def]
         value += beyond[k] * log1p(k / theta)
         slope += beyond[k] * share
         bend += beyond[k] * share * theta / (theta + k)
-    low = _antiderivatives(float(DIRECT), theta)
+    low = antiderivatives(float(DIRECT), theta)
     for i in range(first_seen, len(count)):
         if count[i] > DIRECT:
-            high = _antiderivatives(count[i], theta)
+            high = antiderivatives(count[i], theta)
             value += high[0] - low[0]
             slope += high[1] - low[1]
             bend += high[2] - low[2]
@@ -82,7 +82,7 @@ def _rising(beyond, count, first_seen, theta):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _antiderivatives(k, theta):  # type: ignore[no-untyped-def]
+def antiderivatives(k, theta):  # type: ignore[no-untyped-def]
     """Of the three terms of ``_rising`` in k, with the end corrections −f/2 + f′/12 − f‴/720 …"""
     logarithm, gap, h, share, rest = _log_terms(k / theta)
     one = 1.0 / (theta + k)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,6 +29,19 @@ class GeneMoments:
     log1p_mean: Tensor
     inverse_dispersion: Tensor
     zero_probability: Tensor
+
+
+@dataclass(frozen=True)
+class CompiledLoss:
+    """A loss with its slopes, compiled: what training on a CPU computes in place of ``loss``.
+
+    ``run(count, lanes)`` takes ``count``, (entry,), and ``lanes``, (1 + head, entry), both
+    float32: the size factor, then the value of each of ``heads``. In place, the size factor
+    becomes the loss and each head value the loss's slope in it.
+    """
+
+    heads: tuple[str, ...]
+    run: Callable[[np.ndarray, np.ndarray], None]
 
 
 class Likelihood(ABC):
@@ -86,6 +99,13 @@ class Likelihood(ABC):
     def loss(self, counts: Tensor, **parameters: Tensor) -> Tensor:
         """Training loss per entry, (cell, gene); by default the negative log-probability."""
         return -self.log_pmf(counts, **parameters)
+
+    def compiled_loss(self) -> CompiledLoss | None:
+        """``loss`` after ``constrain``, compiled, or None: then training differentiates ``loss``.
+
+        It is taken only from the class itself, since a subclass may have another loss.
+        """
+        return None
 
     def prob_zero(self, **parameters: Tensor) -> Tensor:
         """P(count = 0), in [0, 1]."""

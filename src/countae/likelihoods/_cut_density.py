@@ -130,13 +130,19 @@ class CutDensity(Likelihood):
 
 
 class OnCounts(CutDensity):
-    """A cut density of raw counts: g is the identity and m = size factor × network output."""
+    """A cut density of raw counts: g is the identity and m = size factor × exp(network output).
+
+    That is the same output as of every loss of counts, so that losses differ in nothing else.
+    """
+
+    heads = {"log_location": "entry", "log_scale": "gene"}
 
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:
-        return {"location": moments.mean, "log_scale": 0.5 * moments.mean.log()}
+        return {"log_location": moments.mean.log(), "log_scale": 0.5 * moments.mean.log()}
 
     def constrain(self, raw: dict[str, Tensor], size_factor: Tensor) -> dict[str, Tensor]:
-        return super().constrain(raw | {"location": size_factor * raw["location"]}, size_factor)
+        location = size_factor * raw["log_location"].exp()
+        return super().constrain(raw | {"location": location}, size_factor)
 
     def transform(self, counts: Tensor, size_factor: Tensor) -> Tensor:
         return counts

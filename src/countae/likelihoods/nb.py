@@ -10,7 +10,7 @@ from torch import Tensor
 from countae.kernels.count_pmf import log_negative_binomial
 from countae.kernels.newton import Derivatives
 from countae.likelihoods import register
-from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
+from countae.likelihoods._base import CompiledLoss, GeneMoments, Likelihood, to_numpy, to_tensor
 
 
 @register("nb")
@@ -45,6 +45,11 @@ class NegativeBinomial(Likelihood):
 
     def log_pmf(self, counts: Tensor, *, mean: Tensor, inverse_dispersion: Tensor) -> Tensor:
         return log_negative_binomial(counts, mean, inverse_dispersion)
+
+    def compiled_loss(self) -> CompiledLoss:
+        from countae.kernels.fused_counts import nb  # numba takes a third of a second to import
+
+        return CompiledLoss(tuple(self.heads), nb)
 
     def cdf(self, counts: Tensor, *, mean: Tensor, inverse_dispersion: Tensor) -> Tensor:
         x, mu, theta = to_numpy(counts), to_numpy(mean), to_numpy(inverse_dispersion)

@@ -10,7 +10,7 @@ from torch import Tensor
 from countae.kernels.count_pmf import log_zero_inflated
 from countae.kernels.newton import Derivatives
 from countae.likelihoods import register
-from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
+from countae.likelihoods._base import CompiledLoss, GeneMoments, Likelihood, to_numpy, to_tensor
 from countae.likelihoods.nb import NegativeBinomial
 
 _NB = NegativeBinomial()
@@ -55,6 +55,11 @@ class ZeroInflatedNegativeBinomial(Likelihood):
     ) -> Tensor:
         log_nb = _NB.log_pmf(counts, mean=mean, inverse_dispersion=inverse_dispersion)
         return log_zero_inflated(counts, log_nb, zero_logit)
+
+    def compiled_loss(self) -> CompiledLoss:
+        from countae.kernels.fused_counts import zinb  # numba takes a third of a second to import
+
+        return CompiledLoss(tuple(self.heads), zinb)
 
     def cdf(
         self, counts: Tensor, *, mean: Tensor, inverse_dispersion: Tensor, zero_logit: Tensor

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -19,26 +20,74 @@ BLOCK = 1024  # cells predicted at once outside training
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Rows ``cells`` of raw counts ``matrix``, CSR; nothing is copied until it is needed."""
+
+    matrix: csr_matrix
+    cells: np.ndarray
+
+    def dense(self, device: torch.device) -> Tensor:
+        """The counts, (cell, gene), float32."""
+        return placed(self.matrix[self.cells].toarray(), device)
+
+
+@dataclass(frozen=True)
 class Task:
     """What a network may see of some cells, and which counts it is to predict.
 
-    ``counts`` are raw counts, (cell, gene); where ``hidden`` is 1 they must not be looked at.
-    ``size_factor``, (cell, 1), comes from visible counts only and is the exposure of ``target``,
-    the raw counts to predict, (cell, gene). ``entries`` is the row-major index of the entries to
-    predict, or None for all of them. ``condition``, (cell, category), is 1 at the categories that
-    the network is told of each cell; None for none.
+    ``seen`` are raw counts, of which those where ``mask``, (gene, cell), bool, is true must not
+    be looked at; without a mask nothing is hidden. ``exposure``, (cell,), float32, is the size
+    factor from visible counts only and belongs to ``wanted``, the raw counts to predict.
+    ``category``, (cell, category), float32, is 1 at the categories that the network is told of
+    each cell; None for none. The other members are the same as dense float32 tensors on
+    ``device``, made when asked for.
     """
 
-    counts: Tensor
-    hidden: Tensor | None
-    size_factor: Tensor
-    target: Tensor
-    entries: Tensor | None
-    condition: Tensor | None = None
+    seen: Rows
+    mask: np.ndarray | None
+    exposure: np.ndarray
+    wanted: Rows
+    device: torch.device
+    category: np.ndarray | None = None
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """Counts of ``seen``, (cell, gene)."""
+        return self.seen.dense(self.device)
+
+    @cached_property
+    def target(self) -> Tensor:
+        """Counts to predict, (cell, gene)."""
+        return self.counts if self.wanted is self.seen else self.wanted.dense(self.device)
+
+    @cached_property
+    def size_factor(self) -> Tensor:
+        """Size factor of each cell, (cell, 1)."""
+        return placed(self.exposure[:, None], self.device)
+
+    @cached_property
+    def condition(self) -> Tensor | None:
+        """Categories of each cell, (cell, category), or None."""
+        return None if self.category is None else placed(self.category, self.device)
+
+    @cached_property
+    def hidden(self) -> Tensor | None:
+        """1 where a count must not be looked at, (cell, gene), or None."""
+        return None if self.mask is None else placed(self.mask.T, self.device)
+
+    @cached_property
+    def entries(self) -> Tensor | None:
+        """Row-major index of the entries to predict, or None for all of them.
+
+        Found on the CPU, where the mask was drawn, so that no step waits for a GPU.
+        """
+        if self.mask is None:
+            return None
+        return torch.from_numpy(np.flatnonzero(self.mask.T)).to(self.device, non_blocking=True)
 
 
 class Protocol(ABC):
-    """A way to hide counts of a prepared matrix; makes dense float32 tasks on a device.
+    """A way to hide counts of a prepared matrix; makes tasks for a device.
 
     Parameters
     ----------
@@ -61,7 +110,7 @@ class Protocol(ABC):
         levels: dict[str, list[str]] | None = None,
     ) -> None:
         self.matrix, self.device = matrix, torch.device(device)
-        self._condition = one_hot(matrix, levels) if levels else None
+        self._category = one_hot(matrix, levels) if levels else None
 
     @abstractmethod
     def training_task(self, cells: np.ndarray, generator: torch.Generator) -> Task:
@@ -87,16 +136,16 @@ class Protocol(ABC):
         """``cells`` in pieces small enough to predict at once."""
         return np.array_split(cells, -(-len(cells) // BLOCK))
 
-    def condition(self, cells: np.ndarray) -> Tensor | None:
+    def category(self, cells: np.ndarray) -> np.ndarray | None:
         """1 at the categories of ``cells``, (cell, category), float32; None without conditions."""
-        return None if self._condition is None else self.place(self._condition[cells])
+        return None if self._category is None else self._category[cells]
 
     def dense(self, counts: csr_matrix) -> Tensor:
         """Counts as float32 on the device."""
-        return self.place(counts.toarray().astype(np.float32))
+        return placed(counts.toarray(), self.device)
 
-    def place(self, values: np.ndarray) -> Tensor:
-        """An array as a float32 tensor on the device."""
-        return torch.from_numpy(values.astype(np.float32, copy=False)).to(
-            self.device, non_blocking=True
-        )
+
+def placed(values: np.ndarray, device: torch.device) -> Tensor:
+    """An array as a float32 tensor on a device, in row-major order."""
+    made = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    return made.to(device, non_blocking=True)

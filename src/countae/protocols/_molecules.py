@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from countae.counts import CountMatrix
 from countae.errors import CountMatrixError
-from countae.protocols._base import Protocol, Task
+from countae.protocols._base import Protocol, Rows, Task
 
 
 class HiddenMolecules(Protocol):
@@ -76,8 +76,6 @@ class HiddenMolecules(Protocol):
     def _task(
         self, cells: np.ndarray, visible: csr_matrix, target: csr_matrix, library: np.ndarray
     ) -> Task:
-        size_factor = np.maximum(library, 1.0)[:, None] / self.matrix.reference_size
-        return Task(
-            self.dense(visible), None, self.place(size_factor), self.dense(target), None,
-            self.condition(cells),
-        )  # fmt: skip
+        size_factor = (np.maximum(library, 1.0) / self.matrix.reference_size).astype(np.float32)
+        seen, wanted = (Rows(part, np.arange(len(size_factor))) for part in (visible, target))
+        return Task(seen, None, size_factor, wanted, self.device, self.category(cells))

@@ -109,7 +109,7 @@ def test_per_gene_heads_stay_per_gene(likelihood):
 
 
 def test_the_first_head_is_that_of_the_mean(likelihood):
-    """Tied weights reconstruct the input by it: one number per entry, and more is more."""
+    """Tied weights give the input back by it: one number per entry, and more of it means more."""
     first, kind = next(iter(likelihood.heads.items()))
     assert kind == "entry"
     raw, _, size = at_start(likelihood, MODERATE)

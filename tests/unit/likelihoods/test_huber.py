@@ -78,7 +78,9 @@ def test_log_pmf_agrees_with_quadrature(huber, t64, parameters, location, scale)
 def test_loss_agrees_with_scipy(with_delta, t64, delta):
     """Oracle: scipy.special.huber of x − s m; the gradient is the residual, cut at ±δ."""
     loss = with_delta(delta)
-    made = loss.constrain({"location": t64([2.0]), "log_scale": t64([0.0])}, t64([[1.5]]))
+    made = loss.constrain(
+        {"log_location": t64([2.0]).log(), "log_scale": t64([0.0])}, t64([[1.5]])
+    )
     counts = t64([[0.0], [2.0], [3.0], [3.2], [5.0], [90.0]])
     residual = counts.numpy() - 3.0
     np.testing.assert_allclose(

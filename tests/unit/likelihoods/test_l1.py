@@ -81,7 +81,9 @@ def test_samples(l1, assert_samples_agree, m, s):
 
 def test_loss_is_the_absolute_error_of_counts(l1, t64):
     """Oracle: |x − s m| by hand; the head predicts the count at size factor 1."""
-    made = l1.constrain({"location": t64([[2.0]]), "log_scale": t64([0.0])}, t64([[1.5]]))
+    made = l1.constrain(
+        {"log_location": t64([[2.0]]).log(), "log_scale": t64([0.0])}, t64([[1.5]])
+    )
     np.testing.assert_allclose(l1.loss(t64([[7.0]]), **made), [[4.0]])
     np.testing.assert_allclose(l1.loss(t64([[1.0]]), **made), [[2.0]])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mpmath
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from countae import likelihoods
 
@@ -86,8 +86,10 @@ def test_samples(mse, assert_samples_agree, m, s):
 
 
 def test_loss_is_the_squared_error_of_counts(mse, t64, parameters):
-    """Oracle: (x − s m)² by hand; the head predicts the count at size factor 1."""
-    made = mse.constrain({"location": t64([[2.0]]), "log_scale": t64([0.0])}, t64([[1.5]]))
+    """Oracle: (x − s m)² by hand; the head is log m at size factor 1."""
+    made = mse.constrain(
+        {"log_location": t64([[2.0]]).log(), "log_scale": t64([0.0])}, t64([[1.5]])
+    )
     np.testing.assert_allclose(made["location"], [[3.0]])
     np.testing.assert_allclose(mse.loss(t64([[7.0]]), **made), [[16.0]])
 
@@ -124,5 +126,25 @@ def test_start_by_hand(mse, t64):
     """Oracle: the gene's mean, and a scale of the Poisson's size."""
     moments = likelihoods._base.GeneMoments(t64([4.0]), t64([0.9]), t64([1.5]), t64([0.25]))
     start = mse.start(moments)
-    np.testing.assert_allclose(start["location"], [4.0])
+    np.testing.assert_allclose(start["log_location"].exp(), [4.0])
     np.testing.assert_allclose(start["log_scale"].exp(), [2.0])
+
+
+@pytest.mark.parametrize(("mean", "spread"), [(0.4, 1.1), (3.0, 2.5), (60.0, 9.0)])
+def test_noise_has_the_variance_of_the_residuals(mse, t64, mean, spread):
+    """Oracle: SciPy's root of the location and sums over integers; 1 % for the read grid."""
+    rng = np.random.default_rng(4)
+    counts = np.rint(rng.normal(mean, spread, (4_000, 1))).clip(min=0)
+    squares = (counts - mean) ** 2
+    observed = (squares.sum() + squares.mean()) / (len(squares) + 1)
+    found = mse.residual_noise(t64(counts), t64(np.full(counts.shape, mean)))
+    k = np.arange(int(mean + 12 * spread) + 3)
+
+    def moments(location):
+        ends = stats.norm.cdf((k + 0.5 - location) / float(found["log_scale"].exp()))
+        mass = np.diff(ends, prepend=0.0)
+        return (mass * k).sum(), (mass * k**2).sum()
+
+    at = optimize.brentq(lambda location: moments(location)[0] - mean, mean - 9 * spread, 2 * mean)
+    first, second = moments(at)
+    assert second - first**2 == pytest.approx(observed, rel=0.01)

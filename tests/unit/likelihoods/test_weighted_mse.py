@@ -85,7 +85,7 @@ def test_weights_are_not_learnt(weighted, t64):
     raw = {name: t64([0.3]).requires_grad_() for name in weighted.heads}
     weighted.loss(t64([[5.0]]), **weighted.constrain(raw, t64([[1.0]]))).sum().backward()
     assert raw["log_weight"].grad is None
-    assert raw["location"].grad is not None
+    assert raw["log_location"].grad is not None
 
 
 def test_equal_weights_are_the_plain_squared_error(weighted, t64, parameters):

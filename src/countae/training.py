@@ -1,0 +1,112 @@
+"""Steps of training: what is minimised, how it is moved, and which implementation computes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from countae.model import CountAutoencoder
+from countae.protocols._base import Protocol, Task
+
+if TYPE_CHECKING:
+    from countae.fused import FusedStep
+
+WARM_UP = 50  # steps over which the step size rises; with few cells an epoch is one step
+GENE_HEAD_SPEED = 5.0  # step size of per-gene parameters, which get one gradient, not a layer's
+Found = tuple[Tensor, dict[str, Tensor]]
+
+
+class Trainer:
+    """A network's optimiser and steps, fused where that is possible and wanted.
+
+    Parameters
+    ----------
+    model : CountAutoencoder
+    data : Protocol
+    settings : dict
+        The configuration's section ``training``.
+    """
+
+    def __init__(self, model: CountAutoencoder, data: Protocol, settings: dict[str, Any]) -> None:
+        self.model, self.data, self.batch_size = model, data, settings["batch_size"]
+        step, per_gene = settings["learning_rate"], list(model.gene_heads.parameters())
+        layers = [p for name, p in model.named_parameters() if not name.startswith("gene_heads.")]
+        groups = [
+            {"params": layers},
+            {"params": per_gene, "lr": GENE_HEAD_SPEED * step, "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(
+            groups, lr=step, weight_decay=settings["weight_decay"], fused=True
+        )
+        self.warm_up = torch.optim.lr_scheduler.LinearLR(
+            self.optimiser, 1 / WARM_UP, total_iters=WARM_UP
+        )
+        self.fused: FusedStep | None = None
+        if settings.get("implementation", "auto") != "reference":
+            from countae.fused import FusedStep  # numba takes a third of a second to import
+
+            self.fused = FusedStep.of(model)
+
+    def epoch(
+        self, number: int, cells: np.ndarray, generator: torch.Generator
+    ) -> tuple[float, Task | None]:
+        """Train once on every cell, leaving the network in evaluation mode.
+
+        ``number`` counts the epochs from 0.
+
+        Returns
+        -------
+        float, mean training loss of the steps
+        Task, the one whose loss was not finite, with which training ended; or None
+        """
+        self.model.train()
+        losses = []
+        order = cells[torch.randperm(len(cells), generator=generator).numpy()]
+        for batch in np.array_split(order, -(-len(cells) // self.batch_size)):
+            task = self.data.training_task(batch, generator)
+            self.optimiser.zero_grad()
+            loss = self._loss(task, number)
+            if not torch.isfinite(loss):
+                return loss.item(), task
+            loss.backward()
+            self.optimiser.step()
+            self.warm_up.step()
+            losses.append(loss.detach())
+        self.model.eval()
+        return float(torch.stack(losses).mean()), None
+
+    def _loss(self, task: Task, epoch: int) -> Tensor:
+        """What a step minimises."""
+        if self.fused is not None:
+            return self.fused.mean_loss(task)
+        losses, _ = losses_of(self.model, task)
+        return losses.mean() + self.model.penalty(epoch, losses.numel())
+
+
+def losses_of(model: CountAutoencoder, task: Task) -> Found:
+    """Training loss of each entry that the task asks for, and the parameters behind it."""
+    parameters = model(task.counts, task.size_factor, task.hidden, task.entries, task.condition)
+    wanted = task.target if task.entries is None else task.target.reshape(-1)[task.entries]
+    return model.likelihood.loss(wanted, **parameters), parameters
+
+
+@torch.no_grad()
+def validation_loss(
+    model: CountAutoencoder, data: Protocol, cells: np.ndarray, fused: FusedStep | None = None
+) -> float:
+    """Mean of the likelihood's own loss over hidden counts of ``cells``."""
+    total, number = 0.0, 0
+    for block in data.blocks(cells):
+        for task in data.held_out_tasks(block):
+            of_task = fused.total_loss(task) if fused else total_loss_of(model, task)
+            total, number = total + of_task[0], number + of_task[1]
+    return total / number
+
+
+def total_loss_of(model: CountAutoencoder, task: Task) -> tuple[float, int]:
+    """Sum of the losses of a task and their number."""
+    losses, _ = losses_of(model, task)
+    return losses.double().sum().item(), losses.numel()
