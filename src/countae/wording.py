@@ -40,9 +40,10 @@ def axis_reason(verdict: Verdict, blocked: list[str]) -> str:
         return f"{best} is {gap}, and beats every other loss."
     others = [short(name) for name in verdict.contenders if name != verdict.best]
     if verdict.outcome == "tie":
+        differ = "differs" if len(others) == 1 else "differ"
         return (
-            f"{best} is {gap}; {listed(others)} {'differs' if len(others) == 1 else 'differ'} from it "
-            f"by less than matters. The simplest of them is {simplest}."
+            f"{best} is {gap}; {listed(others)} {differ} from it by less than matters. The "
+            f"simplest of them is {simplest}."
         )
     return (
         f"{best} is {gap}; whether {listed(others)} {'is' if len(others) == 1 else 'are'} worse "
