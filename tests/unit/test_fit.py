@@ -93,6 +93,15 @@ def test_training_leaves_the_global_random_state_alone(small_nb):
     assert torch.equal(torch.rand(3), expected)
 
 
+def reads(n_cells, n_genes, *, level, spread):
+    """Size factors and counts with huge outliers, of which two fifths are lost."""
+    rng = np.random.default_rng(4)
+    size, rate = rng.lognormal(0, 0.4, n_cells), rng.lognormal(level, spread, n_genes)
+    noise = rng.lognormal(0, 1.5, (n_cells, n_genes))
+    counts = rng.poisson(noise * size[:, None] * rate)
+    return size, counts * (rng.random(counts.shape) < 0.6)
+
+
 @pytest.mark.parametrize("likelihood", ["nb", "zinb"])
 def test_training_starts_where_the_control_stands(likelihood):
     """Reads whose largest counts mislead moments: the start is the noise of ``gene_mean|nb``.
@@ -100,10 +109,7 @@ def test_training_starts_where_the_control_stands(likelihood):
     Oracle: the recipe of the noise columns around the gene's mean; and on average the counts are
     more probable than under θ and π from moments.
     """
-    rng = np.random.default_rng(4)
-    size, rate = rng.lognormal(0, 0.4, 60), rng.lognormal(5, 1, 50)
-    counts = rng.poisson(rng.lognormal(0, 1.5, (60, 50)) * size[:, None] * rate)
-    counts *= rng.random((60, 50)) < 0.6
+    size, counts = reads(60, 50, level=5, spread=1)
     family = likelihoods.get(likelihood)()
     found = best_constants(family, counts=csr_matrix(counts), size_factor=size)
     moments = gene_moments(counts=csr_matrix(counts), size_factor=size)
@@ -137,10 +143,7 @@ def test_no_loss_starts_behind_its_best_constants(likelihood, tolerance):
     bounds from which training can move either way, so the oracle is kept within them. Tolerances
     are shares of the loss.
     """
-    rng = np.random.default_rng(4)
-    size, rate = rng.lognormal(0, 0.4, 200), rng.lognormal(3, 1.5, 30)
-    counts = rng.poisson(rng.lognormal(0, 1.5, (200, 30)) * size[:, None] * rate)
-    counts *= rng.random((200, 30)) < 0.6
+    size, counts = reads(200, 30, level=3, spread=1.5)
     family = likelihoods.get(likelihood)()
     found = best_constants(family, counts=csr_matrix(counts), size_factor=size)
     start = family.start(found) | found.heads

@@ -27,18 +27,13 @@ class Cells(NamedTuple):
 class Head(ABC):
     """One head; genes are given as a slice, lists of entries as in ``kernels.chosen_products``.
 
-    ``of_rows`` is the gradient of the decoder's last layer, (cell, width).
+    ``of_rows`` is the gradient of the decoder's last layer, (cell, width). An optimiser moves
+    ``parameters``; ``learn`` and ``learn_all`` add to the ``gradients`` of these.
     """
 
-    @property
-    @abstractmethod
-    def parameters(self) -> list[Tensor]:
-        """What the optimiser moves."""
-
-    @property
-    @abstractmethod
-    def gradients(self) -> list[np.ndarray]:
-        """Gradient of each, to which ``learn`` and ``learn_all`` add."""
+    def __init__(self, *parameters: Tensor) -> None:
+        self.parameters = parameters
+        self.gradients = [np.zeros(tuple(p.shape), np.float32) for p in parameters]
 
     @abstractmethod
     def fill(
@@ -74,16 +69,7 @@ class EntryHead(Head):
     """A linear layer, one value per entry."""
 
     def __init__(self, layer: nn.Linear) -> None:
-        self.layer = layer
-        self._gradients = [np.zeros(tuple(p.shape), np.float32) for p in self.parameters]
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        return [self.layer.weight, self.layer.bias]
-
-    @property
-    def gradients(self) -> list[np.ndarray]:
-        return self._gradients
+        super().__init__(layer.weight, layer.bias)
 
     def fill(
         self, lane: np.ndarray, start: np.ndarray, cell: np.ndarray, cells: Cells, genes: slice
@@ -97,7 +83,9 @@ class EntryHead(Head):
     ) -> None:  # fmt: skip
         of_weight, of_bias = (gradient[genes] for gradient in self.gradients)
         products.add_to_weights(start, cell, lane, cells.rows, of_weight)
-        products.add_to_rows(start, cell, lane, self.layer.weight.detach().numpy()[genes], of_rows)
+        products.add_to_rows(
+            start, cell, lane, self.parameters[0].detach().numpy()[genes], of_rows
+        )
         products.add_to_genes(start, lane, of_bias)
 
     def fill_all(self, lane: np.ndarray, cells: Cells, genes: slice) -> None:
@@ -110,7 +98,7 @@ class EntryHead(Head):
         of_weight, of_bias = (gradient[genes] for gradient in self.gradients)
         slopes = torch.from_numpy(lane)
         torch.mm(slopes, torch.from_numpy(cells.rows), out=torch.from_numpy(of_weight))
-        torch.from_numpy(of_rows).addmm_(slopes.t(), self.layer.weight.detach()[genes])
+        torch.from_numpy(of_rows).addmm_(slopes.t(), self.parameters[0].detach()[genes])
         np.sum(lane, axis=1, out=of_bias)
 
 
@@ -118,16 +106,8 @@ class GeneHead(Head):
     """A free parameter, one value per gene."""
 
     def __init__(self, value: nn.Parameter) -> None:
+        super().__init__(value)
         self.value = value
-        self._gradients = [np.zeros(tuple(value.shape), np.float32)]
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        return [self.value]
-
-    @property
-    def gradients(self) -> list[np.ndarray]:
-        return self._gradients
 
     def fill(
         self, lane: np.ndarray, start: np.ndarray, cell: np.ndarray, cells: Cells, genes: slice

@@ -16,6 +16,7 @@ from countae.protocols._base import Task
 
 TILE = 128  # cells of which all rows of a layer stay in a core's cache
 MOST_ENTRIES = 2**15  # at once, so that their lanes stay there too
+Listed = tuple[np.ndarray, np.ndarray, np.ndarray]  # start, cell, value
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
 
@@ -115,12 +116,8 @@ class Share:
         out = self.buffers.get("entered", cells, weight.shape[1])
         out[:] = 0
         for tile in self.tiles:
-            rows = out[tile.cells]
-            products.add_to_rows(tile.seen_start, tile.seen_cell, tile.seen, weight, rows)
-            if len(tile.cell):
-                means = self.buffers.get("means", len(tile.cell))
-                products.spread(tile.start, mean, means)
-                products.add_to_rows(tile.start, tile.cell, means, weight, rows)
+            for start, cell, value in self._features(tile, mean):
+                products.add_to_rows(start, cell, value, weight, out[tile.cells])
         return out
 
     def leave(self, grad: np.ndarray, mean: np.ndarray, out: np.ndarray) -> None:
@@ -128,12 +125,16 @@ class Share:
         out, mean = out[self.genes], mean[self.genes]
         np.multiply.outer(-mean, grad.sum(axis=0), out=out)
         for tile in self.tiles:
-            rows = grad[tile.cells]
-            products.add_to_weights(tile.seen_start, tile.seen_cell, tile.seen, rows, out)
-            if len(tile.cell):
-                means = self.buffers.get("means", len(tile.cell))
-                products.spread(tile.start, mean, means)
-                products.add_to_weights(tile.start, tile.cell, means, rows, out)
+            for start, cell, value in self._features(tile, mean):
+                products.add_to_weights(start, cell, value, grad[tile.cells], out)
+
+    def _features(self, tile: Tile, mean: np.ndarray) -> Iterator[Listed]:
+        """Lists of what features are above −``mean``: seen counts, and means where hidden."""
+        yield tile.seen_start, tile.seen_cell, tile.seen
+        if len(tile.cell):
+            means = self.buffers.get("means", len(tile.cell))
+            products.spread(tile.start, mean, means)
+            yield tile.start, tile.cell, means
 
     def block(
         self, begin: int, width: int, cells: int, lanes: int

@@ -247,29 +247,31 @@ def _truncated(x, size, log_mean, log_theta):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def hurdle_nb(count, lanes):  # type: ignore[no-untyped-def]
-    """Lanes: size factor s, log μ, log θ, z, where P(0) has the logit z − log s."""
+def _hurdle(count, lanes, focal):  # type: ignore[no-untyped-def]
+    """Both hurdles; ``wrong`` is the probability of what was not seen."""
     index, kept = np.empty(len(count) + 1, np.int32), np.empty((len(count), 4), np.float32)
     number = _above_zero(count, lanes, index, kept)
-    _zeros_of_hurdle(lanes[0], lanes[1], lanes[2], lanes[3])
-    for j in range(number):
-        e, at = index[j], kept[j]
-        value, of_mean, of_theta = _truncated(f64(count[e]), f64(at[0]), f64(at[1]), f64(at[2]))
-        spared, share = _softplus(f64(at[3]) - log(f64(at[0])))
-        lanes[0, e], lanes[1, e] = value + spared, of_mean
-        lanes[2, e], lanes[3, e] = of_theta, share
-
-
-@compiled
-def hurdle_nb_focal(count, lanes):  # type: ignore[no-untyped-def]
-    """The same with −(1 − q)² log q in place of −log q, q the probability of what was seen."""
-    index, kept = np.empty(len(count) + 1, np.int32), np.empty((len(count), 4), np.float32)
-    number = _above_zero(count, lanes, index, kept)
-    _zeros_of_focal_hurdle(lanes[0], lanes[1], lanes[2], lanes[3])
+    if focal:
+        _zeros_of_focal_hurdle(lanes[0], lanes[1], lanes[2], lanes[3])
+    else:
+        _zeros_of_hurdle(lanes[0], lanes[1], lanes[2], lanes[3])
     for j in range(number):
         e, at = index[j], kept[j]
         value, of_mean, of_theta = _truncated(f64(count[e]), f64(at[0]), f64(at[1]), f64(at[2]))
         surprise, wrong = _softplus(f64(at[3]) - log(f64(at[0])))
-        square = wrong * wrong
-        lanes[0, e], lanes[1, e] = value + square * surprise, of_mean
-        lanes[2, e], lanes[3, e] = of_theta, square * (wrong + 2.0 * (1.0 - wrong) * surprise)
+        of_logit = wrong
+        if focal:
+            of_logit = wrong * wrong * (wrong + 2.0 * (1.0 - wrong) * surprise)
+            surprise *= wrong * wrong
+        lanes[0, e], lanes[1, e] = value + surprise, of_mean
+        lanes[2, e], lanes[3, e] = of_theta, of_logit
+
+
+def hurdle_nb(count: np.ndarray, lanes: np.ndarray) -> None:
+    """Lanes: size factor s, log μ, log θ, z, where P(0) has the logit z − log s."""
+    _hurdle(count, lanes, False)
+
+
+def hurdle_nb_focal(count: np.ndarray, lanes: np.ndarray) -> None:
+    """The same with −(1 − q)² log q in place of −log q, q the probability of what was seen."""
+    _hurdle(count, lanes, True)
