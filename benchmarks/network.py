@@ -34,8 +34,9 @@ DATA: dict[str, tuple[str, dict[str, str], str]] = {
     "tcells_umi": ("scmark_tcells_umi", {}, "500"),
     "th2_c1_reads": ("th2_c1_smarter_reads", {}, "500"),
     "simulated_nb": ("simulate:nb", {}, "all"),
+    "pbmc8k_10x": ("pbmc8k_10x", {}, "500"),
 }
-MOST_CELLS = 800
+SMALL = [name for name in DATA if name != "pbmc8k_10x"]
 OPTIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "dropout 0.1": {"dropout": 0.1},
@@ -55,17 +56,16 @@ HAVE_BATCHES = {"worm_10x"}
 LOSSES = ["nb", "zinb", "mse_log1p"]
 
 
-def prepared(name: str, folder: Path, settings: dict[str, Any]) -> CountMatrix:
-    """Counts with split and folds; of many cells a random part."""
+def prepared(name: str, folder: Path, settings: dict[str, Any], cells: int) -> CountMatrix:
+    """Counts with split and folds; of more than ``cells`` cells a random part."""
     source, row, genes = DATA[name]
     path = source if ":" in source else str(folder / f"{source}.h5ad")
     matrix, _ = prepare(
         Source(path, genes=genes, **row), simulate=settings["simulate"],
         quality=settings["quality"], genes=settings["genes"], held_out=settings["split"],
     )  # fmt: skip
-    n = len(matrix.obs)
-    chosen = np.sort(np.random.default_rng(0).permutation(n)[:MOST_CELLS])
-    return matrix if n <= MOST_CELLS else matrix.subset(chosen, slice(None))
+    chosen = np.sort(np.random.default_rng(0).permutation(len(matrix.obs))[:cells])
+    return matrix if len(matrix.obs) <= cells else matrix.subset(chosen, slice(None))
 
 
 @torch.no_grad()
@@ -129,7 +129,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("output", type=Path, help="file of JSON lines; finished ones are kept")
-    parser.add_argument("--data", nargs="+", default=list(DATA), choices=list(DATA))
+    parser.add_argument("--data", nargs="+", default=SMALL, choices=list(DATA))
+    parser.add_argument("--cells", type=int, default=800, help="at most, of each data set")
     parser.add_argument("--options", nargs="+", default=list(OPTIONS), choices=list(OPTIONS))
     parser.add_argument("--losses", nargs="+", default=LOSSES, choices=LOSSES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
@@ -139,7 +140,7 @@ def main() -> None:
     settings, began = config.validated({}), time.perf_counter()
     there = [d for d in given.data if ":" in DATA[d][0]
              or (given.folder / f"{DATA[d][0]}.h5ad").exists()]  # fmt: skip
-    matrices = {name: prepared(name, given.folder, settings) for name in there}
+    matrices = {name: prepared(name, given.folder, settings, given.cells) for name in there}
     lines = given.output.read_text().splitlines() if given.output.exists() else []
     rows = [json.loads(line) for line in lines]
     keys = ("data", "loss", "option", "seed")

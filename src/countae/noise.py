@@ -6,8 +6,7 @@ that of the noise (columns). The recipe is the same for every network and baseli
 1. The mean is scaled per gene to the counts, c_j = (Σ x + 10)/(Σ m + 10), since a squared error
    on logarithms predicts medians; a mean below 1/1,000 of the gene's own average is lifted to
    it, since a squared error may predict zero or less. The mean is then held fixed.
-2. Parameters are the maximum of the likelihood times a prior (:mod:`countae.noise_heads`). The
-   normal noise of a squared error, one spread per gene, has the size of the residuals.
+2. Parameters are the maximum of the likelihood times a prior (:mod:`countae.noise_heads`).
 
 Fitted on train and validation entries predicted while hidden.
 """
@@ -34,7 +33,7 @@ class Noise:
     """One noise family fitted around given means.
 
     ``scale`` and ``gene_mean`` are (gene,); ``raw`` holds the family's ``noise_heads``, (gene,);
-    ``standard_error`` is that of the log inverse dispersion, (gene,), or empty.
+    ``standard_error`` is that of the first of these, (gene,), or empty.
     """
 
     family: Likelihood
@@ -60,7 +59,7 @@ class Noise:
 def noise_families() -> list[str]:
     """Likelihoods that can be put around any mean, simplest first."""
     members = [likelihoods.get(name) for name in likelihoods.names()]
-    families = [m for m in members if m.noise_heads is not None or m.noise_from_residuals]
+    families = [member for member in members if member.noise_heads is not None]
     return [member.name for member in sorted(families, key=lambda member: member.complexity)]
 
 
@@ -91,8 +90,6 @@ def fit_noise(
     error = np.zeros(0)
     if likelihood.noise_heads:
         raw, error = fit_heads(likelihood, counts, m.numpy())
-    elif likelihood.noise_from_residuals:
-        raw = likelihood.residual_noise(torch.as_tensor(counts, dtype=m.dtype), m)
     return Noise(likelihood, scale, gene_mean, raw, error)
 
 

@@ -19,10 +19,10 @@ def best_constants(
 ) -> GeneMoments:
     """Moments, with θ, π and heads that are better than those of moments where these are found.
 
-    Noise that can be put around any mean starts at its maximum around the gene's mean, found by
-    the recipe of the control, so that no network starts behind it; moments are far off for reads.
-    Another loss takes θ and π of the family that it names (``start_noise``), and may then better
-    its heads by a look at the counts (``best_start``).
+    θ and π are at their maximum around the gene's mean, found by the recipe of the control, so
+    that no network starts behind it; moments are far off for reads. They are those of the family
+    that a loss names (``start_noise``); it may then better its heads by a look at the counts
+    (``best_start``).
 
     Parameters
     ----------
@@ -32,9 +32,7 @@ def best_constants(
     size_factor : ndarray, (cell,), > 0
     """
     moments = gene_moments(counts=counts, size_factor=size_factor)
-    noise = likelihood if likelihood.noise_heads else None
-    if likelihood.start_noise is not None:
-        noise = likelihoods.get(likelihood.start_noise)()
+    noise = None if likelihood.start_noise is None else likelihoods.get(likelihood.start_noise)()
     looks = type(likelihood).best_start is not Likelihood.best_start
     if noise is None and not looks:
         return moments

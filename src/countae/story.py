@@ -73,7 +73,7 @@ def tell(
     -------
     dict with ``story``, ``overdispersion`` and ``zero_inflation``
     """
-    rule = {"level": settings["level"], "donors": donors, "delta": mean["delta"]}
+    rule = {"level": settings["level"], "donors": donors, "delta": settings["equivalence"]}
     columns, drawn = cells[mean["best"]], drawn or {}
     observed = statistics(results, cells, mean, settings, donors=donors)
     normal = _better(columns, NORMAL, [POISSON, PLAIN, INFLATED], rule)
@@ -131,7 +131,7 @@ def statistics(
     """
     columns = cells[mean["best"]]
     score = {noise: columns[noise, "log_score"].mean() for noise in (POISSON, PLAIN, INFLATED)}
-    rule = {"level": settings["level"], "donors": donors, "delta": mean["delta"]}
+    rule = {"level": settings["level"], "donors": donors, "delta": settings["equivalence"]}
     found: dict[str, Any] = {
         "same_means_gap": float(score[POISSON] - score[PLAIN]),
         "zero_p": _same_means(columns, INFLATED, PLAIN, rule)["p"],

@@ -40,9 +40,10 @@ def axis_reason(verdict: Verdict, blocked: list[str]) -> str:
         return f"{best} is {gap}, and beats every other loss."
     others = [short(name) for name in verdict.contenders if name != verdict.best]
     if verdict.outcome == "tie":
+        differ = "differs" if len(others) == 1 else "differ"
         return (
-            f"{best} is {gap}; {listed(others)} cannot be told from it for any practical purpose. "
-            f"The simplest of them is {simplest}."
+            f"{best} is {gap}; {listed(others)} {differ} from it by less than matters. The "
+            f"simplest of them is {simplest}."
         )
     return (
         f"{best} is {gap}; whether {listed(others)} {'is' if len(others) == 1 else 'are'} worse "
@@ -115,6 +116,8 @@ def _by_gene(
         found = [f"{short(pair[other])} on {pair['genes']:,}" for pair in pairs]
         return listed(found) if found else "none"
 
+    if not testable:
+        return "no gene has enough counts to be judged by itself"
     return (
         f"of {testable:,} testable genes it is better than {on_genes('better', 'worse')}, worse "
         f"than {on_genes('worse', 'better')}"
@@ -201,7 +204,7 @@ def overdispersion_reason(
         )
     if first["interval"][1] > first["delta"]:
         return f"Not shown: {numbers}; these cells and seeds cannot tell."
-    return f"No overdispersion: {numbers}."
+    return f"No overdispersion that would matter: {numbers}."
 
 
 def zero_inflation_reason(
@@ -237,7 +240,8 @@ def zero_inflation_reason(
         }  # fmt: skip
         refuted = {what: one for what, one in compared.items() if one["met"] is False}
         unclear = {what: one for what, one in compared.items() if one["met"] is None}
-        not_run = not refuted and any("bootstrap_largest" not in c for c in unclear.values())
+        missing = [c["reason"] for c in unclear.values() if "bootstrap_largest" not in c]
+        not_run = not refuted and bool(missing)
         shown = "; ".join(
             _against_bootstrap(condition, what) for what, condition in (refuted or unclear).items()
             if "bootstrap_largest" in condition
@@ -246,8 +250,8 @@ def zero_inflation_reason(
             why = f"data without extra zeros do the same ({shown})"
         elif not_run:
             why = (
-                "the conditions that compare with data simulated from simpler fits were not run; "
-                "without them a better fit may be taken for zeros"
+                "it was not compared with enough data simulated from simpler fits "
+                f"({missing[0]}); without them a better fit may be taken for zeros"
             )
         else:
             why = f"this is not clearly beyond what data without extra zeros show ({shown})"
@@ -255,7 +259,8 @@ def zero_inflation_reason(
         return f"Not asserted: {numbers}, but {why}{more}."
     if first["interval"][1] > first["delta"]:
         return f"Not shown: {numbers}; these cells and seeds cannot tell."
-    claim = "No excess of zeros over the negative binomial" if power["met"] else "Not shown"
+    absent = "No excess of zeros over the negative binomial that would matter"
+    claim = absent if power["met"] else "Not shown"
     return f"{claim}: {numbers}{_power(power)}{_lead_of_zinb(wins, power)}."
 
 

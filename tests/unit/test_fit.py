@@ -9,7 +9,7 @@ import torch
 from conftest import SETTINGS, prepared
 from scipy.sparse import csr_matrix
 
-from countae import likelihoods
+from countae import likelihoods, protocols
 from countae.counts import CountMatrix
 from countae.errors import ConfigError, CountMatrixError, FitDivergedError
 from countae.files import read_json
@@ -20,6 +20,7 @@ from countae.likelihoods._moments import gene_moments
 from countae.noise import fit_noise
 from countae.predict import predict_hidden, reconstruct
 from countae.start import best_constants
+from countae.training import losses_of
 
 FUSED_STEP_OF = FusedStep.of
 NETWORK = {"hidden": [16], "latent": 4, "dropout": 0.1}
@@ -367,3 +368,16 @@ def test_losses_of_cells_are_saved_and_predict_without_a_leak(small_nb, tmp_path
     one, other = (predict_hidden(again, m, cells, device="cpu") for m in (small_nb, changed))
     np.testing.assert_allclose(one.mean[0, first], other.mean[0, first], rtol=1e-5)
     assert np.isfinite(one.log_pmf(small_nb.counts[cells].toarray())).all()
+
+
+def test_a_loss_of_cells_is_asked_for_hidden_counts_only(small_nb):
+    """Oracle: the multinomial of hidden counts with the network's weights, by its own method."""
+    model, _ = fitted(small_nb, "multinomial", max_epochs=1)
+    data = protocols.get("masked")(small_nb, "cpu")
+    task = data.training_task(np.arange(6), torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        losses, parameters = losses_of(model, task)
+        raw = model.head_values(task.counts, task.size_factor, task.hidden)
+    by_hand = model.likelihood.loss_of_cells(task.counts, task.hidden, raw, task.size_factor)
+    assert losses.shape == parameters["mean"].shape == task.entries.shape
+    np.testing.assert_allclose(losses, by_hand[task.hidden > 0].detach(), rtol=1e-5, atol=1e-6)

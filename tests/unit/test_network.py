@@ -62,10 +62,14 @@ def fitted(matrix, likelihood="nb", *, seed=0, training=None, **network):
     )  # fmt: skip
 
 
+def moments_of(matrix):
+    train = matrix.part == "train"
+    return gene_moments(counts=matrix.counts[train], size_factor=matrix.size_factor[train])
+
+
 def built(matrix, likelihood, **network):
     """An untrained network of the training cells' moments."""
-    train = np.flatnonzero(matrix.part == "train")
-    moments = gene_moments(counts=matrix.counts[train], size_factor=matrix.size_factor[train])
+    train, moments = np.flatnonzero(matrix.part == "train"), moments_of(matrix)
     network = SETTINGS["network"] | network
     levels = levels_of(matrix, network["conditions"], train)
     torch.manual_seed(0)
@@ -114,6 +118,19 @@ def test_the_default_network_is_to_the_bit_what_it_was(small_nb):
     assert model.penalty(0, 100) == 0.0
 
 
+def test_norms_are_over_units_over_cells_or_not_at_all(batches):
+    """In training LayerNorm centres every cell's units, BatchNorm every unit's cells."""
+    centred = {}
+    for norm in ("layer", "batch", "none"):
+        model = built(batches, "nb", norm=norm).train()
+        units = torch.log1p(seen(batches)[0]) - model.input_mean
+        parts = [part for part in model.encoder[0] if not isinstance(part, nn.ReLU | nn.Dropout)]
+        for part in parts:
+            units = part(units)
+        centred[norm] = [units.mean(dim).abs().max().item() < 1e-5 for dim in (1, 0)]
+    assert centred == {"layer": [True, False], "batch": [False, True], "none": [False, False]}
+
+
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_option_trains_and_survives_its_file(batches, option, tmp_path):
     model, record = fitted(batches, "zinb", **OPTIONS[option])
@@ -127,6 +144,16 @@ def test_an_option_trains_and_survives_its_file(batches, option, tmp_path):
     np.testing.assert_array_equal(before.mean, after.mean)
     again = fitted(batches, "zinb", **OPTIONS[option])[1]
     assert again.validation_loss == record.validation_loss
+
+
+@pytest.mark.parametrize("option", ["tied", "variational", "predicted library"])
+def test_every_weight_is_trained(batches, option):
+    """Adam moves a weight that has a gradient by some thousandths within two epochs."""
+    still, moved = (
+        dict(fitted(batches, "zinb", **OPTIONS[option], training=training)[0].named_parameters())
+        for training in ({"max_epochs": 1, "learning_rate": 1e-12}, {"max_epochs": 3})
+    )
+    assert {name for name in still if (still[name] - moved[name]).abs().max() < 1e-4} == set()
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -160,6 +187,8 @@ def test_tied_weights_are_those_of_the_first_head(batches, name):
     model = built(batches, name, weights="tied", hidden=[16, 8])
     first, *others = model.entry_heads.items()
     assert first[0] == next(iter(model.likelihood.heads))
+    start = model.likelihood.start(moments_of(batches))[first[0]]
+    assert torch.equal(first[1].bias, start.float())
     assert torch.equal(first[1].weight, model.encoder[0][0].weight.T)
     assert torch.equal(model.decoder[0][0].weight, model.encoder[2].weight.T)
     assert torch.equal(model.decoder[1][0].weight, model.encoder[1][0].weight.T)

@@ -47,11 +47,11 @@ class Oracle:
                 "`baselines`; simulated data that have an oracle get it by themselves."
             )
         likelihood = likelihoods.get(truth["likelihood"])()
-        if likelihood.noise_heads is None:
-            known = {"size_factor": torch.as_tensor(matrix.size_factor[cells, None])}
-            rest = (name for name in likelihood.parameters if name not in known)
+        known = {"size_factor": torch.as_tensor(matrix.size_factor[cells, None])}
+        rest = [name for name in likelihood.parameters if name not in known]
+        if all(_is_known(name, matrix) for name in rest):
             known |= {name: torch.as_tensor(_true(name, matrix, cells)) for name in rest}
-            return Prediction.of(likelihood, known)
+            return Prediction.of(likelihood, {name: known[name] for name in likelihood.parameters})
         mean = torch.as_tensor(self.mean(matrix, cells))
         heads = {name: _head(name, matrix, cells) for name in likelihood.noise_heads}
         return Prediction.of(likelihood, likelihood.from_mean(mean, **heads))
@@ -61,6 +61,12 @@ def _head(name: str, matrix: CountMatrix, cells: np.ndarray) -> Tensor:
     """Value of a noise head from the true parameter behind it."""
     parameter, transform = OF_HEAD[name]
     return torch.as_tensor(transform(_true(parameter, matrix, cells)))
+
+
+def _is_known(parameter: str, matrix: CountMatrix) -> bool:
+    """Whether the truth names a parameter as such."""
+    name = f"true_{parameter}"
+    return name in matrix.adata.layers or name in matrix.adata.var
 
 
 def _true(parameter: str, matrix: CountMatrix, cells: np.ndarray) -> np.ndarray:

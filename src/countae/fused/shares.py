@@ -96,9 +96,12 @@ class Share:
     def __init__(self, first: int, last: int) -> None:
         self.genes, self.buffers = slice(first, last), Buffers()
         self.tiles: list[Tile] = []
+        self._wanted: tuple[np.ndarray, np.ndarray, np.ndarray]
 
     def gather(self, task: Task) -> None:
         """List the entries of a task, tile by tile."""
+        if task.mask is None:
+            self._wanted = self._stored(task.wanted, self.genes, slice(None), "wanted")
         cells = len(task.exposure)
         starts = range(0, cells, TILE)
         self.tiles = [self._tile(task, k, slice(i, min(i + TILE, cells)))
@@ -145,10 +148,11 @@ class Share:
         get = self.buffers.get
         return genes, get("block_counts", *shape), get("block_lanes", lanes, *shape), self
 
-    def dense_counts(self, task: Task, genes: slice, out: np.ndarray) -> None:
-        """Counts to predict of some genes and all cells, (gene, cell)."""
-        start, cell, count = self._stored(task.wanted, genes, slice(None), "wanted")
-        lists.dense_counts(start, cell, count, out)
+    def dense_counts(self, genes: slice, out: np.ndarray) -> None:
+        """Counts to predict of some of the genes and all cells, (gene, cell)."""
+        start, cell, count = self._wanted
+        at = slice(genes.start - self.genes.start, genes.stop - self.genes.start + 1)
+        lists.dense_counts(start[at], cell, count, out)
 
     def _tile(self, task: Task, number: int, cells: slice) -> Tile:
         start, cell, seen = self._stored(task.seen, self.genes, cells, f"seen{number}")

@@ -162,7 +162,7 @@ class FusedStep:
     ) -> float:
         """Losses and slopes of all entries of some genes, in place; the sum of the losses."""
         genes, count, lanes, share = part
-        share.dense_counts(task, genes, count)
+        share.dense_counts(genes, count)
         lanes[0] = task.exposure
         flat = lanes.reshape(len(lanes), -1)
         self.loss.run(count.reshape(-1), flat)

@@ -41,19 +41,19 @@ def sums(
 
 
 @compiled
-def read(mean: np.ndarray, expected: np.ndarray, values: np.ndarray, found: np.ndarray) -> None:
+def read(mean: np.ndarray, log_grid: np.ndarray, values: np.ndarray, found: np.ndarray) -> None:
     """Replace ``found``, (cell, gene), by ``values`` where ``mean`` lies below the grid's end.
 
-    ``expected`` and ``values`` are (gene, grid), the first increasing; the values are read at the
-    logarithm of the mean by linear interpolation, flat below the grid.
+    ``log_grid``, the logarithm of means, and ``values`` are (gene, grid), the first increasing;
+    values are interpolated on the logarithmic scale, and flat below the grid.
     """
     for j in range(mean.shape[1]):
-        grid, log_grid, of_gene = expected[j], np.log(expected[j]), values[j]
+        grid, of_gene = log_grid[j], values[j]
         for i in range(mean.shape[0]):
-            if mean[i, j] >= grid[-1]:
+            at = math.log(mean[i, j])
+            if at >= grid[-1]:
                 continue
-            right = min(max(np.searchsorted(grid, mean[i, j]), 1), len(grid) - 1)
-            step = log_grid[right] - log_grid[right - 1]
-            share = (math.log(mean[i, j]) - log_grid[right - 1]) / step
+            right = max(int(np.searchsorted(grid, at)), 1)
+            share = (at - grid[right - 1]) / (grid[right] - grid[right - 1])
             share = min(max(share, 0.0), 1.0)
             found[i, j] = of_gene[right - 1] + share * (of_gene[right] - of_gene[right - 1])

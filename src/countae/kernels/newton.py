@@ -66,6 +66,29 @@ def maximise_per_gene(
     return best, _profiled_curvature(hessian)
 
 
+def by_differences(
+    value: Callable[[np.ndarray, np.ndarray], np.ndarray], step: float
+) -> Derivatives:
+    """Derivatives of a function of one parameter by central differences.
+
+    Parameters
+    ----------
+    value : callable
+        From the parameter, (some genes,), and the index of these genes to (some genes,).
+    step : float
+        Large enough that differences of the values are no rounding.
+    """
+
+    def derivatives(
+        raw: np.ndarray, genes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        below, at, above = (value(raw[0] + shift, genes) for shift in (-step, 0.0, step))
+        slope, bend = (above - below) / (2 * step), (above - 2 * at + below) / step**2
+        return at, slope[None], bend[None, None]
+
+    return derivatives
+
+
 def _newton_step(hessian: np.ndarray, gradient: np.ndarray, damping: np.ndarray) -> np.ndarray:
     """Step up the damped quadratic; where the curvature has the wrong sign its size is used."""
     values, vectors = np.linalg.eigh(np.moveaxis(hessian, -1, 0))

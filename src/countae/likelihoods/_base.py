@@ -59,8 +59,7 @@ class Likelihood(ABC):
     turns them into ``parameters``, the keyword arguments that every other method takes; all
     broadcast to (cell, gene).
 
-    ``noise_heads`` is set by the families that can be put around any mean (see ``from_mean``);
-    ``noise_from_residuals`` by those that can, with a spread that needs no search.
+    ``noise_heads`` is set by the families that can be put around any mean (see ``from_mean``).
     ``size_in_target`` is set by losses whose target is divided or weighted by the size factor: a
     network that chose it could make any residual small, so they always get the observed one.
     The first of ``heads`` is that of the mean.
@@ -81,7 +80,6 @@ class Likelihood(ABC):
     heads: ClassVar[dict[str, str]]
     parameters: ClassVar[tuple[str, ...]]
     noise_heads: ClassVar[tuple[str, ...] | None] = None
-    noise_from_residuals: ClassVar[bool] = False
     size_in_target: ClassVar[bool] = False
     start_noise: ClassVar[str | None] = None
     by_cell: ClassVar[bool] = False
@@ -233,9 +231,9 @@ class Likelihood(ABC):
         shape = torch.broadcast_shapes(*(value.shape for value in parameters.values()))
         return along_recursion(counts, *flattened(steps, shape), tail)
 
-    def residual_noise(self, counts: Tensor, mean: Tensor) -> dict[str, Tensor]:
-        """Arguments of ``from_mean`` from residuals, (gene,), if ``noise_from_residuals``."""
-        raise TypeError(f"{self.name} has no noise that residuals alone determine")
+    def noise_guess(self, counts: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """Where the search for the first of ``noise_heads`` begins, (gene,)."""
+        return np.zeros(counts.shape[1])
 
     def noise_derivatives(self, counts: np.ndarray, mean: np.ndarray) -> Derivatives:
         """Log-likelihood of genes around ``mean``, with derivatives in their ``noise_heads``.
@@ -255,7 +253,7 @@ class Likelihood(ABC):
 
 def no_noise(member: type[Loss]) -> type[Loss]:
     """Class decorator of a loss that is made of a noise family, but is none itself."""
-    for name in ("noise_heads", "from_mean", "noise_derivatives"):
+    for name in ("noise_heads", "from_mean", "noise_guess", "noise_derivatives"):
         setattr(member, name, getattr(Likelihood, name))
     return member
 

@@ -10,9 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from countae.kernels.around_trend import WIDE, most_probable
+from countae.kernels.newton import by_differences
 from countae.kernels.precision import widened
 from countae.kernels.special import log_interval
 from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
+
+DIFFERENCE = 0.01  # of the log scale, for derivatives
+LOWEST_LEVEL = 1e-6  # expected count of a gene that a loss says is never seen
 
 
 class CutDensity(Likelihood):
@@ -26,8 +31,8 @@ class CutDensity(Likelihood):
     ``mean`` and ``variance`` are those of the density before it is cut, transformed back: what a
     user of the loss asserts and reports. ``log_pmf``, ``cdf`` and ``prob_zero`` are exact.
 
-    ``location`` is (cell, gene); ``scale`` > 0 is one per gene, from residuals of hidden
-    validation entries, because the loss itself says nothing of it; ``size_factor`` is (cell, 1).
+    ``location`` is (cell, gene); ``scale`` > 0 is one per gene, from hidden validation entries,
+    because the loss itself says nothing of it; ``size_factor`` is (cell, 1).
     """
 
     complexity = 1
@@ -50,7 +55,7 @@ class CutDensity(Likelihood):
     def log_scale_of(self, mean_loss: Tensor) -> Tensor:
         """Logarithm of the scale at which the expected loss is ``mean_loss``, (gene,).
 
-        This is the scale's maximum of likelihood.
+        This is the scale's maximum of likelihood before the density is cut.
         """
 
     @abstractmethod
@@ -88,13 +93,33 @@ class CutDensity(Likelihood):
         return self.penalty(transformed - parameters["location"])
 
     def calibrate(self, counts: Tensor, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Scale per gene from its mean loss; one loss of the overall size is added.
+        """Scale per gene, (gene,): the most probable one of the counts as they are scored.
 
-        The added one keeps the scale of a gene that is zero in all validation cells above zero.
+        The maximum of likelihood of a cut density is not the size of its residuals: one count in
+        a hundred zeros needs more. Genes are drawn towards the trend of scales against means, by
+        the recipe of noise families, so that a gene of which validation cells hold little is
+        given what others of its level have.
         """
-        losses = self.loss(counts, **parameters)
-        per_gene = (losses.sum(dim=0) + losses.mean()) / (len(losses) + 1)
-        return {"log_scale": self.log_scale_of(per_gene)}
+        x, *values = widened(counts, *parameters.values())
+        wide = dict(zip(parameters, values, strict=True))
+
+        def log_likelihood(log_scale: np.ndarray, genes: np.ndarray) -> np.ndarray:
+            of_genes = {name: _columns(value, genes) for name, value in wide.items()}
+            of_genes["scale"] = torch.as_tensor(log_scale, dtype=x.dtype, device=x.device).exp()
+            return to_numpy(self.log_pmf(x[:, genes], **of_genes).sum(dim=0))
+
+        guess = to_numpy(self._guess(x, wide))[None]
+        level = to_numpy(self.mean(**wide).mean(dim=0).clamp(min=LOWEST_LEVEL))
+        fits = by_differences(log_likelihood, DIFFERENCE)
+        best, _ = most_probable(fits, guess, np.full_like(guess, WIDE), level)
+        return {"log_scale": to_tensor(best[0], counts)}
+
+    def _guess(self, counts: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+        """Log scale of a gene's mean loss, to which that of one count beside a zero is added."""
+        none = self.transform(torch.zeros_like(counts), parameters["size_factor"])
+        one = self.loss(torch.ones_like(counts), **(parameters | {"location": none})).mean(dim=0)
+        total = self.loss(counts, **parameters).sum(dim=0)
+        return self.log_scale_of((total + one) / (len(counts) + 1))
 
     def variants(self, parameters: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """``single_scale``: one s for all genes, which is what the plain loss asserts."""
@@ -159,3 +184,8 @@ class OnCounts(CutDensity):
         spread = self.spread(**parameters)
         variance = spread.square() * self.unit_variance(spread)
         return variance.expand_as(parameters["location"])
+
+
+def _columns(value: Tensor, genes: np.ndarray) -> Tensor:
+    """Some genes of a parameter that is (cell, gene), (gene,), or one per cell, (cell, 1)."""
+    return value if value.dim() > 1 and value.shape[1] == 1 else value[..., genes]

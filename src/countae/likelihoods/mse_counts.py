@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 import torch
 from torch import Tensor
 
 from countae.kernels import cut_normal
+from countae.kernels.newton import Derivatives, by_differences
 from countae.likelihoods import register
-from countae.likelihoods._base import CompiledLoss
+from countae.likelihoods._base import CompiledLoss, to_numpy
 from countae.likelihoods._cut_density import OnCounts
 from countae.likelihoods._squared_error import SquaredError
 
-STEPS = 5  # of the secant method; enough for six digits
-SLOPES = (0.3, 3.0)  # of the log variance in the log spread; 2 for a normal that is not cut
-SMALLEST_MOVE = 1e-6  # of the log spread; a slope over less is rounding
-LOWEST = math.log(cut_normal.SMALLEST_SPREAD)
+DIFFERENCE = 0.05  # of the log spread, for derivatives; the grid of locations is no finer
 
 
 @register("mse_counts")
@@ -39,7 +36,7 @@ class MseCounts(OnCounts, SquaredError):
     name = "mse_counts"
     title = "Squared error on counts (MSE)"
     reference = "isbn:978-0-387-31073-2"
-    noise_from_residuals = True
+    noise_heads = ("log_scale",)
 
     def compiled_loss(self) -> CompiledLoss:
         from countae.kernels.fused_residuals import (
@@ -50,7 +47,7 @@ class MseCounts(OnCounts, SquaredError):
 
     def from_mean(self, mean: Tensor, log_scale: Tensor) -> dict[str, Tensor]:
         # cutting at zero raises the expected count above the location
-        scale = log_scale.exp()
+        scale = log_scale.exp().clamp(min=cut_normal.SMALLEST_SPREAD)
         location, variance = cut_normal.location_and_variance(mean, scale)
         return {
             "location": location, "scale": scale, "size_factor": mean.new_ones(1, 1),
@@ -69,23 +66,16 @@ class MseCounts(OnCounts, SquaredError):
             return parameters["count_variance"]
         return super().variance(**parameters)
 
-    def residual_noise(self, counts: Tensor, mean: Tensor) -> dict[str, Tensor]:
-        """Spread at which the cut normal's counts have the observed mean squared residual.
+    def noise_guess(self, counts: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        """Log of the root mean squared residual, but not where the spread is at its lowest."""
+        squares = np.square(counts - mean).mean(axis=0)
+        return np.log(np.maximum(np.sqrt(squares), 2 * cut_normal.SMALLEST_SPREAD))
 
-        Solved by the secant method at sixteen quantiles of each gene's means.
-        """
-        squares = (counts - mean).square()
-        observed = (squares.sum(dim=0) + squares.mean()) / (len(squares) + 1)
-        levels = (torch.arange(16, dtype=mean.dtype) + 0.5) / 16
-        at = torch.quantile(mean, levels, dim=0)
-        log_scale = (0.5 * observed.log()).clamp(min=LOWEST)
-        slope, before = torch.full_like(log_scale, 2.0), None
-        for _ in range(STEPS):
-            excess = cut_normal.variance_at(at, log_scale.exp()).mean(dim=0).log() - observed.log()
-            if before is not None:
-                moved = (log_scale - before[0]).abs() > SMALLEST_MOVE
-                found = (excess - before[1]) / (log_scale - before[0])
-                slope = torch.where(moved, found.clamp(*SLOPES), slope)
-            before = log_scale, excess
-            log_scale = (log_scale - excess / slope).clamp(min=LOWEST)
-        return {"log_scale": log_scale}
+    def noise_derivatives(self, counts: np.ndarray, mean: np.ndarray) -> Derivatives:
+        x, m = torch.as_tensor(counts, dtype=torch.float64), torch.as_tensor(mean)
+
+        def log_likelihood(log_scale: np.ndarray, genes: np.ndarray) -> np.ndarray:
+            claim = self.from_mean(m[:, genes], torch.as_tensor(log_scale))
+            return to_numpy(self.log_pmf(x[:, genes], **claim).sum(dim=0))
+
+        return by_differences(log_likelihood, DIFFERENCE)

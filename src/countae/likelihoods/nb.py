@@ -40,6 +40,7 @@ class NegativeBinomial(Likelihood):
     complexity = 1
     heads = {"log_mean": "entry", "log_inverse_dispersion": "gene"}
     parameters = ("mean", "inverse_dispersion")
+    start_noise = "nb"
     noise_heads = ("log_inverse_dispersion",)
 
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:

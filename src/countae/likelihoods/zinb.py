@@ -40,6 +40,7 @@ class ZeroInflatedNegativeBinomial(Likelihood):
     complexity = 6
     heads = {"log_mean": "entry", "log_inverse_dispersion": "gene", "zero_logit": "entry"}
     parameters = ("mean", "inverse_dispersion", "zero_logit")
+    start_noise = "zinb"
     noise_heads = ("log_inverse_dispersion", "zero_logit")
 
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:

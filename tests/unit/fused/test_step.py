@@ -114,17 +114,18 @@ def test_other_depths_and_one_cell(small_nb, data, layers):
     assert_same(learned(model, FusedStep.of(model).mean_loss(task)), expected)
 
 
-def test_a_factor_of_the_loss_and_a_second_loss_reach_all_gradients(small_nb, data):
+@pytest.mark.parametrize(("a", "b"), [(1, 1), (2, 3)])
+def test_a_factor_of_the_loss_and_a_second_loss_reach_all_gradients(small_nb, data, a, b):
     """Gradients add up if they are not cleared, as everywhere in Torch."""
     model = network(small_nb, "zinb")
     first, second = hidden(data), hidden(data, seed=4)
     expected = learned(
-        model, 2 * losses_of(model, first)[0].mean() + 3 * losses_of(model, second)[0].mean()
+        model, a * losses_of(model, first)[0].mean() + b * losses_of(model, second)[0].mean()
     )[1]
     step = FusedStep.of(model)
     model.zero_grad()
-    (2 * step.mean_loss(first)).backward()
-    (3 * step.mean_loss(second)).backward()
+    (step.mean_loss(first) if a == 1 else a * step.mean_loss(first)).backward()
+    (step.mean_loss(second) if b == 1 else b * step.mean_loss(second)).backward()
     for name, parameter in model.named_parameters():
         scale = expected[name].abs().max().item()
         torch.testing.assert_close(

@@ -70,7 +70,7 @@ def test_the_scale_is_learnt(gaussian, t64, parameters):
     (gradient,) = torch.autograd.grad(gaussian.loss(counts, **at).sum(), log_scale)
     np.testing.assert_allclose(gradient, 0.0, atol=1e-12)
     assert gaussian.calibrate(counts, at) == gaussian.variants(at) == {}
-    assert not gaussian.noise_from_residuals
+    assert gaussian.noise_heads is None
 
 
 @pytest.mark.parametrize(("m", "s"), [(0.3, 0.6), (30.0, 4.0)])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import exact
 import mpmath
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from countae import likelihoods
@@ -158,3 +160,15 @@ def test_the_odds_of_a_count_follow_depth(hurdle, t64):
     np.testing.assert_allclose(made["mean"], mean, rtol=1e-14)
     np.testing.assert_allclose(hurdle.prob_zero(**made), 1 / (1 + mean), rtol=1e-12)
     np.testing.assert_allclose(hurdle.mean(**made), mean, rtol=1e-12)
+
+
+def test_rare_counts_keep_their_digits_in_float32(hurdle):
+    """Oracle: mpmath, 50 digits. Two logarithms of a small mean leave a number near 0: 2e-7."""
+    mean = torch.logspace(-7, -1, 80)
+    with mpmath.workdps(50):
+        truth = [float(exact.hurdle_nb(1, m, mpmath.mpf(0.75), -4)[0]) for m in mean.tolist()]
+    actual = hurdle.log_pmf(
+        torch.ones(80), mean=mean, inverse_dispersion=torch.tensor(0.75),
+        prob_zero_logit=torch.tensor(-4.0),
+    )  # fmt: skip
+    np.testing.assert_allclose(actual, truth, rtol=0, atol=2e-7)

@@ -10,7 +10,10 @@ from countae import likelihoods
 from countae.likelihoods._base import Likelihood
 from countae.noise import noise_families
 
-FAMILIES = [name for name in noise_families() if likelihoods.get(name).noise_heads]
+# normal noise is fitted by differences of values that are read from a table: test_mse_counts.py
+FAMILIES = [
+    name for name in noise_families() if likelihoods.get(name).noise_heads and name != "mse_counts"
+]
 
 
 @pytest.fixture(scope="module")

@@ -69,17 +69,6 @@ def test_step_score_follows_the_weights(weighted, parameters):
     np.testing.assert_allclose(found, expected, rtol=1e-10)
 
 
-def test_scale_is_the_gaussian_maximum_of_likelihood(weighted, t64, parameters):
-    """Oracle: root mean weighted square by NumPy; one loss of the overall size is added."""
-    rng = np.random.default_rng(3)
-    counts, location = rng.poisson(4.0, (50, 3)).astype(float), np.full((50, 3), 3.5)
-    size, weight = rng.uniform(0.5, 2.0, (50, 1)), np.array([0.2, 1.0, 7.0])
-    squares = (counts - location) ** 2 * weight / size
-    expected = np.sqrt((squares.sum(axis=0) + squares.mean()) / 51)
-    made = weighted.calibrate(t64(counts), parameters(location, np.ones(3), size, weight))
-    np.testing.assert_allclose(made["log_scale"].exp(), expected, rtol=1e-12)
-
-
 def test_weights_are_not_learnt(weighted, t64):
     """A learnt weight would fall to nothing, and the loss with it."""
     raw = {name: t64([0.3]).requires_grad_() for name in weighted.heads}

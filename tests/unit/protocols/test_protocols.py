@@ -136,6 +136,25 @@ def test_hidden_molecules_do_not_reach_their_prediction(made, name):
     np.testing.assert_array_equal(after, before)
 
 
+def test_training_hides_one_entry_in_five_independently(made):
+    """Oracle: binomial shares, of all entries, per gene, per cell, and of neighbouring pairs."""
+    protocol, cells = hold_out(made, "masked"), np.arange(600)
+    generator, n = torch.Generator().manual_seed(5), 40 * 600
+    mask = protocol.training_task(cells, generator).mask
+    assert mask.shape == (40, 600)
+    for share, p, number in (
+        (mask.mean(), 0.2, n),
+        ((mask[:, 1:] & mask[:, :-1]).mean(), 0.04, n),
+        ((mask[1:] & mask[:-1]).mean(), 0.04, n),
+        ((mask & protocol.training_task(cells, generator).mask).mean(), 0.04, n),
+    ):
+        assert abs(share - p) < 5 * np.sqrt(p * (1 - p) / number)
+    for axis, number in ((1, 600), (0, 40)):
+        z = (mask.mean(axis=axis) - 0.2) / np.sqrt(0.16 / number)
+        assert abs(z).max() < 5
+        assert abs(z.std() - 1) < 5 / np.sqrt(2 * len(z))
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_training_tasks_follow_their_seed(made, name):
     cells = np.arange(64)
