@@ -21,7 +21,7 @@ WITHOUT = [
     "mahalanobis_mse",
     "multinomial",
     "poisson_lognormal",
-]  # losses of whole cells, and two that cost what no loop saves
+]  # losses of whole cells, and two of which no loop has been written
 ROUNDED = {"log_location": 3 * 2.0**-24}
 COUNTS = [0, 1, 2, 5, 12, 13, 31, 32, 33, 150, 10_000, 1_000_000]
 SIZES = [0.05, 1.0, 20.0]
