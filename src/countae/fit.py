@@ -24,6 +24,7 @@ from countae.files import write_json, written_aside
 from countae.layers import check_batches
 from countae.likelihoods._base import GeneMoments
 from countae.model import CountAutoencoder, held_out_parameters
+from countae.noise_heads import thinned
 from countae.protocols._base import Protocol, Task
 from countae.protocols._conditions import levels_of
 from countae.start import best_constants
@@ -128,7 +129,7 @@ def fit(
         record.batches = matrix.batches
         _train(model, data, train, validation, record, progress)
     model.eval()
-    _calibrate(model, data, validation)
+    _calibrate(model, data, thinned(np.flatnonzero(matrix.part != "test")))
     record.seconds = time.perf_counter() - began
     # ru_maxrss is in kilobytes on Linux and in bytes on macOS
     unit = 2**20 if platform.system() == "Darwin" else 2**10
@@ -176,10 +177,10 @@ def _train(
 
 
 @torch.no_grad()
-def _calibrate(model: CountAutoencoder, data: Protocol, validation: np.ndarray) -> None:
-    """Set the gene heads that the loss leaves open from hidden validation entries."""
-    counts = data.dense(data.matrix.target(validation))
-    parameters = held_out_by_block(model, data, validation)
+def _calibrate(model: CountAutoencoder, data: Protocol, cells: np.ndarray) -> None:
+    """Set the gene heads that the loss leaves open from entries predicted while hidden."""
+    counts = data.dense(data.matrix.target(cells))
+    parameters = held_out_by_block(model, data, cells)
     for name, value in model.likelihood.calibrate(counts, parameters).items():
         model.gene_heads[name].copy_(value)
 

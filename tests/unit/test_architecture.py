@@ -27,7 +27,15 @@ ALLOWED = {
     "noise_heads": {"likelihoods", "kernels"},
     "start": {"likelihoods", "noise_heads"},
     "training": {"model", "likelihoods", "protocols", "fused"},
-    "fit": {"training", "model", "likelihoods", "protocols", "start", "layers"},
+    "fit": {
+        "training",
+        "model",
+        "likelihoods",
+        "protocols",
+        "start",
+        "layers",
+        "noise_heads",
+    },  # fmt: skip
     "predict": {"fit", "model", "likelihoods", "protocols"},
     "noise": {"predict", "likelihoods", "noise_heads"},
     "baselines": {"predict", "likelihoods", "protocols"},

@@ -31,8 +31,8 @@ class CutDensity(Likelihood):
     ``mean`` and ``variance`` are those of the density before it is cut, transformed back: what a
     user of the loss asserts and reports. ``log_pmf``, ``cdf`` and ``prob_zero`` are exact.
 
-    ``location`` is (cell, gene); ``scale`` > 0 is one per gene, from hidden validation entries,
-    because the loss itself says nothing of it; ``size_factor`` is (cell, 1).
+    ``location`` is (cell, gene); ``scale`` > 0 is one per gene, from entries predicted while
+    hidden, because the loss itself says nothing of it; ``size_factor`` is (cell, 1).
     """
 
     complexity = 1
@@ -97,8 +97,8 @@ class CutDensity(Likelihood):
 
         The maximum of likelihood of a cut density is not the size of its residuals: one count in
         a hundred zeros needs more. Genes are drawn towards the trend of scales against means, by
-        the recipe of noise families, so that a gene of which validation cells hold little is
-        given what others of its level have.
+        the recipe of noise families, so that a gene of which little is seen is given what
+        others of its level have.
         """
         x, *values = widened(counts, *parameters.values())
         wide = dict(zip(parameters, values, strict=True))

@@ -17,7 +17,7 @@ class WeightedMse(OnCounts, SquaredError):
     :math:`s_i r_j` is the gene's mean at the cell's size factor, which is its variance if it were
     Poisson: a residual of a rare gene weighs more, and one in a deep cell less. m is size factor
     × exp(network output). Scored as the Gaussian with variance :math:`σ_j^2 s_i r_j`, cut into
-    integers; ``scale`` σ, (gene,), is the root mean weighted square of hidden validation entries.
+    integers; ``scale`` σ, (gene,), is the most probable one of entries predicted while hidden.
     ``weight`` w, (gene,), is set from the training cells and not learnt.
     Reference: Wedderburn 1974, doi:10.1093/biomet/61.3.439 (variance as a function of the mean).
 

@@ -118,7 +118,7 @@ def _scoring(data: Dataset) -> str:
         f"Each count of the test cells was predicted once, in {folds} folds, while it was hidden "
         "from the network and from the cell's library size. Every loss was scored as a "
         "probability mass function on 0, 1, 2 …; a squared error, which says nothing of its "
-        "spread, got one per gene from hidden validation entries. Around the means of every "
+        "spread, got one per gene from entries predicted while hidden. Around the means of every "
         "network, further noise distributions were fitted gene by gene on training and "
         "validation cells with one recipe. The log score is primary; the other measures say "
         "where a difference comes from."
