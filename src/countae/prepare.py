@@ -150,7 +150,24 @@ def _notes(matrix: CountMatrix, cells: dict[str, int], genes: dict[str, int]) ->
             "Number of genes removed because too few training cells show them: "
             f"{genes['min_cells_per_gene']:,}."
         )
-    return notes
+    return notes + absent_donors(matrix)
+
+
+def absent_donors(matrix: CountMatrix) -> list[str]:
+    """Remark on donors who are not among the test cells, by which errors are computed."""
+    if matrix.donors is None:
+        return []
+    donors = matrix.donors
+    everybody, tested = np.unique(donors), np.unique(donors[matrix.part == "test"])
+    absent = np.setdiff1d(everybody, tested)
+    if not absent.size:
+        return []
+    how = "by cell" if len(tested) < 2 else f"by donor over the other {len(tested):,}"
+    return [
+        f"{len(absent):,} of {len(everybody):,} donors have no test cell, because they have too "
+        f"few cells for every part; first: {absent[0]!s}. Standard errors are {how}. Fix: bring "
+        "more cells of them, raise split.test_fraction, or name larger replicates in `donor_key`."
+    ]
 
 
 def _listing(removed: dict[str, int]) -> str:

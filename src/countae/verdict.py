@@ -175,7 +175,7 @@ def _errors_by(donors: np.ndarray | None) -> str:
     """What counts as one independent observation, in words."""
     number = 0 if donors is None else len(np.unique(donors))
     if number == 1:
-        return "cell (there is one donor only)"
+        return "cell (all test cells are of one donor)"
     return f"donor ({number})" if number else "cell"
 
 

@@ -12,7 +12,7 @@ from scipy import sparse
 from countae.config import Source
 from countae.counts import CountMatrix, read_counts
 from countae.errors import ConfigError, CountMatrixError
-from countae.prepare import prepare
+from countae.prepare import absent_donors, prepare
 
 
 @pytest.fixture
@@ -190,6 +190,21 @@ def run_prepare(path, quality=None, split=None, **row):
         genes=SETTINGS["genes"],
         held_out=SETTINGS["split"] | (split or {}),
     )
+
+
+@pytest.mark.parametrize(("rare", "absent"), [("train", 1), ("test", 0)])
+def test_donors_without_test_cells_are_named(adata, tmp_path, rare, absent):
+    """A donor of one cell: by hand, in the part where the split puts it."""
+    part = run_prepare(written(adata, tmp_path))[0].part
+    donor = np.full(adata.n_obs, "often", dtype=object)
+    donor[np.flatnonzero(part == rare)[0]] = "seldom"
+    adata.obs["donor"], adata.obs["split"] = donor.astype(str), part
+    matrix = CountMatrix(adata, "donors")
+    matrix.info["donor_key"] = "donor"
+    notes = absent_donors(matrix)
+    assert len(notes) == absent
+    assert all("1 of 2 donors" in note and "first: seldom" in note for note in notes)
+    assert all("errors are by cell" in note for note in notes)
 
 
 def test_the_filter_removes_and_reports(adata, tmp_path):

@@ -198,7 +198,7 @@ def test_normal_noise_has_a_name_of_its_own(data):
     ("by", "words"),
     [
         ("cell", "Errors are by cell: every cell counts as one"),
-        ("cell (there is one donor only)", "nothing is known of other donors"),
+        ("cell (all test cells are of one donor)", "nothing is known of other donors"),
         ("donor (7)", "Errors are by donor (7): cells of one donor are alike"),
     ],
 )
