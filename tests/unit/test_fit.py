@@ -377,7 +377,7 @@ def test_a_loss_of_cells_is_asked_for_hidden_counts_only(small_nb):
     task = data.training_task(np.arange(6), torch.Generator().manual_seed(2))
     with torch.no_grad():
         losses, parameters = losses_of(model, task)
-        raw = model.head_values(task.counts, task.size_factor, task.hidden)
-    by_hand = model.likelihood.loss_of_cells(task.counts, task.hidden, raw, task.size_factor)
+        raw, size = model.head_values(task.counts, task.size_factor, task.hidden)
+    by_hand = model.likelihood.loss_of_cells(task.counts, task.hidden, raw, size)
     assert losses.shape == parameters["mean"].shape == task.entries.shape
     np.testing.assert_allclose(losses, by_hand[task.hidden > 0].detach(), rtol=1e-5, atol=1e-6)
