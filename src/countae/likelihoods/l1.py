@@ -17,7 +17,7 @@ class AbsoluteError(OnCounts):
     r"""Absolute error on raw counts, :math:`|x - m|` with m = size factor × exp(network output).
 
     Scored as the Laplace density that it assumes, :math:`e^{-|x-m|/s}/2s`, cut into integers.
-    ``scale`` s is the mean absolute residual of each gene's hidden validation entries; the
+    ``scale`` s is each gene's most probable one of entries predicted while hidden; the
     variance is 2s². The best m is a median: in genes that are zero in more than half of the cells
     it is zero, whatever scale of counts is used, so expect no denoising there.
     Reference: Koenker & Bassett 1978, doi:10.2307/1913643.
