@@ -381,3 +381,19 @@ def test_a_loss_of_cells_is_asked_for_hidden_counts_only(small_nb):
     by_hand = model.likelihood.loss_of_cells(task.counts, task.hidden, raw, size)
     assert losses.shape == parameters["mean"].shape == task.entries.shape
     np.testing.assert_allclose(losses, by_hand[task.hidden > 0].detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_scales_are_fitted_on_all_cells_but_those_of_the_test(small_nb, monkeypatch):
+    """As noise is: validation cells alone may not show how far outliers go."""
+    family, asked = likelihoods.get("mse_counts"), []
+
+    def calibrate(self, counts, parameters):
+        asked.append((counts, parameters["location"].shape))
+        return {}
+
+    monkeypatch.setattr(family, "calibrate", calibrate)
+    fit(small_nb, "mse_counts", seed=0, network=NETWORK, training=TRAINING)
+    [(counts, shape)] = asked
+    seen = small_nb.counts[np.flatnonzero(small_nb.part != "test")].toarray()
+    np.testing.assert_array_equal(counts, seen)
+    assert shape == seen.shape

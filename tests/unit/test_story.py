@@ -62,6 +62,24 @@ def test_overdispersion_is_the_story_of_nb_counts(world, drawn):
     assert "the story is negative binomial; zero inflation is not asserted" in found["sentence"]
 
 
+@pytest.mark.parametrize("leads", ["nb", "zinb"])
+def test_a_large_gain_over_the_null_hides_no_spread_and_no_zeros(tmp_path, drawn, leads):
+    """The null is 3 nats behind, so that .06 does not matter for a prediction; noise that leads by
+    .05 with certainty is not told as absent for that.
+    """
+    world = World(tmp_path).add("gene_mean", 3.0)
+    world.p_values = np.full(GENES, 1e-8)
+    of_noise = {"poisson": 0.05} if leads == "nb" else {"zinb": -0.05}
+    for loss, level in (("poisson", 0.3), ("nb", 0.05), ("zinb", 0.0)):
+        world.add(loss, level, columns=of_noise)
+    found = world.decide(LOSSES, drawn=drawn)[0]
+    assert found["axes"]["overall"]["delta"] > 0.05
+    step = found[{"nb": "overdispersion", "zinb": "zero_inflation"}[leads]]
+    assert step["conditions"]["same_means"]["met"]
+    assert not step["reason"].startswith("No ")
+    assert found["story"]["family"] == leads
+
+
 def test_a_lead_that_errors_of_means_explain_is_a_poisson_story(world, drawn):
     """NB noise leads by 0.2, but so it does on data drawn from the fitted Poisson."""
     drawn["poisson"] = [{"same_means_gap": 0.2 + 0.01 * k} for k in range(-4, 5)]
