@@ -9,7 +9,6 @@ import numpy as np
 from countae.kernels.compiled import compiled
 
 ROOT_TWO = math.sqrt(2.0)
-CERTAIN = 8.5  # spreads beyond which a normal's tail is below the last digit of 1
 NEGLIGIBLE = 1e-18  # share of a sum below which its further, ever smaller terms are left out
 
 
@@ -28,8 +27,7 @@ def sums(
     for g in genes:
         for j in range(location.shape[1]):
             m, s = location[g, j], spread[g]
-            below = max(math.floor(m - CERTAIN * s), 0)  # so many counts are certainly reached
-            one, two, k = float(below), float(below) ** 2, below + 1
+            one, two, k = 0.0, 0.0, 1
             while True:
                 above = 0.5 * math.erfc((k - 0.5 - m) / (s * ROOT_TWO))
                 one += above

@@ -8,7 +8,7 @@ import torch
 from scipy import optimize, special, stats
 
 from countae.kernels.autograd import by_autograd
-from countae.kernels.newton import maximise_per_gene
+from countae.kernels.newton import by_differences, maximise_per_gene
 
 TOLERANCE = 1e-3
 
@@ -172,3 +172,14 @@ def test_bounds_stop_what_rises_for_ever():
         derivatives, np.zeros((2, 1)), tolerance=TOLERANCE, iterations=20, bounds=bounds
     )
     np.testing.assert_allclose(best[:, 0], [6.0, 1.0], atol=1e-6)
+
+
+def test_differences_of_a_parabola_are_its_derivatives():
+    """Oracle by hand: k(a − c)² has the slope 2k(a − c) and the bend 2k, to rounding."""
+    centre, steep = np.array([0.3, -2.0, 1.0]), np.array([-1.0, -4.0, 0.5])
+    genes, at = np.array([2, 0]), np.array([[0.7, 1.5]])
+    found = by_differences(lambda a, g: steep[g] * (a - centre[g]) ** 2, 0.1)(at, genes)
+    away = at[0] - centre[genes]
+    np.testing.assert_allclose(found[0], steep[genes] * away**2, rtol=1e-12)
+    np.testing.assert_allclose(found[1], [2 * steep[genes] * away], rtol=1e-10)
+    np.testing.assert_allclose(found[2], [[2 * steep[genes]]], rtol=1e-8)
