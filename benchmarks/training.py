@@ -93,15 +93,15 @@ def network_of(matrix: Any, likelihood: str, train: int | None = None) -> Any:
     """An untrained network of the peer's size."""
     import torch
 
-    from countae import likelihoods
+    from countae import config, likelihoods
     from countae.likelihoods._moments import gene_moments
     from countae.model import CountAutoencoder
 
     torch.manual_seed(0)
     moments = gene_moments(counts=matrix.counts[:train], size_factor=matrix.size_factor[:train])
-    return CountAutoencoder(
-        likelihoods.get(likelihood)(), moments, hidden=[WIDTH], latent=LATENT, dropout=DROPOUT
-    )
+    settings = {"hidden": [WIDTH], "latent": LATENT, "dropout": DROPOUT}
+    network = config.defaults("network") | settings
+    return CountAutoencoder(likelihoods.get(likelihood)(), moments, **network)
 
 
 def protocol_of(matrix: Any, everything: bool) -> Any:
@@ -170,7 +170,7 @@ def trained(given: dict[str, Any], kind: str, likelihood: str) -> Any:
     trainer = Trainer(model, data, settings)
     if kind == "textbook":
         trainer.fused = Textbook(model)
-    return lambda: trainer.epoch(cells, generator)
+    return lambda: trainer.epoch(0, cells, generator)
 
 
 class Textbook:
