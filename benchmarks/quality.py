@@ -34,11 +34,11 @@ def ours(path: Path, train: int, rate: float, everything: bool, epochs: int) -> 
     held = protocol_of(matrix, True).whole(np.arange(train, matrix.counts.shape[0]))
     settings = {"batch_size": BATCH, "learning_rate": rate, "weight_decay": 0.0}
     trainer, generator = Trainer(model, data, settings), torch.Generator().manual_seed(0)
-    trainer.epoch(np.arange(BATCH), torch.Generator().manual_seed(1))  # compiled
+    trainer.epoch(0, np.arange(BATCH), torch.Generator().manual_seed(1))  # compiled
     seconds, scores = [], []
     for _ in range(epochs):
         began = time.perf_counter()
-        trainer.epoch(np.arange(train), generator)
+        trainer.epoch(0, np.arange(train), generator)
         seconds.append(time.perf_counter() - began)
         with torch.no_grad():
             at = model(held.counts, held.size_factor)
