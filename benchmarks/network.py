@@ -16,27 +16,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from data import DATA, prepared, there
 
 from countae import config
-from countae.config import Source
 from countae.counts import CountMatrix
 from countae.fit import fit, held_out_by_block
 from countae.predict import Prediction
-from countae.prepare import prepare
 from countae.protocols.masked import Masked
 from countae.score import test_cells
 
-# name: source, row, genes
-DATA: dict[str, tuple[str, dict[str, str], str]] = {
-    "pbmc68k": ("builtin:pbmc68k_reduced", {"library_size_key": "n_counts"}, "all"),
-    "lung_celseq2": ("lung_lines_celseq2", {}, "500"),
-    "worm_10x": ("worm_embryo_10x", {"batch_key": "batch"}, "500"),
-    "tcells_umi": ("scmark_tcells_umi", {}, "500"),
-    "th2_c1_reads": ("th2_c1_smarter_reads", {}, "500"),
-    "simulated_nb": ("simulate:nb", {}, "all"),
-    "pbmc8k_10x": ("pbmc8k_10x", {}, "500"),
-}
-SMALL = [name for name in DATA if name != "pbmc8k_10x"]
+SMALL = [
+    "pbmc68k", "lung_celseq2", "worm_10x", "tcells_umi", "th2_c1_reads", "simulated_nb",
+]  # fmt: skip
 OPTIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "dropout 0.1": {"dropout": 0.1},
@@ -54,18 +45,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 HAVE_BATCHES = {"worm_10x"}
 LOSSES = ["nb", "zinb", "mse_log1p"]
-
-
-def prepared(name: str, folder: Path, settings: dict[str, Any], cells: int) -> CountMatrix:
-    """Counts with split and folds; of more than ``cells`` cells a random part."""
-    source, row, genes = DATA[name]
-    path = source if ":" in source else str(folder / f"{source}.h5ad")
-    matrix, _ = prepare(
-        Source(path, genes=genes, **row), simulate=settings["simulate"],
-        quality=settings["quality"], genes=settings["genes"], held_out=settings["split"],
-    )  # fmt: skip
-    chosen = np.sort(np.random.default_rng(0).permutation(len(matrix.obs))[:cells])
-    return matrix if len(matrix.obs) <= cells else matrix.subset(chosen, slice(None))
 
 
 @torch.no_grad()
@@ -138,16 +117,15 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     settings, began = config.validated({}), time.perf_counter()
-    there = [d for d in given.data if ":" in DATA[d][0]
-             or (given.folder / f"{DATA[d][0]}.h5ad").exists()]  # fmt: skip
-    matrices = {name: prepared(name, given.folder, settings, given.cells) for name in there}
+    data = there(given.data, given.folder)
+    matrices = {name: prepared(name, given.folder, settings, given.cells) for name in data}
     lines = given.output.read_text().splitlines() if given.output.exists() else []
     rows = [json.loads(line) for line in lines]
     keys = ("data", "loss", "option", "seed")
     done = {tuple(row[key] for key in keys) for row in rows}
     for seed in given.seeds:
         for option in given.options:
-            for name in there:
+            for name in data:
                 for loss in given.losses:
                     key = (name, loss, option, seed)
                     missing = option == "conditions" and name not in HAVE_BATCHES

@@ -16,45 +16,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from data import DATA, prepared, there
 
 from countae import config
-from countae.config import Source
 from countae.counts import CountMatrix
 from countae.fit import load
 from countae.gene_verdict import describe_genes
 from countae.hold_out import hide
 from countae.metrics.dispersion_standard_error import IDENTIFIABLE
-from countae.prepare import prepare
 from countae.rehearsal import compare, draw_simpler, fitted_design
 from countae.story import questions
 from countae.verdict import decide
 
-# name: source, row, genes
-DATA: dict[str, tuple[str, dict[str, str], str]] = {
-    "pbmc68k": (
-        "builtin:pbmc68k_reduced",
-        {"library_size_key": "n_counts", "label_key": "bulk_labels"}, "all",
-    ),
-    "lung_celseq2": ("lung_lines_celseq2", {"label_key": "cell_line"}, "500"),
-    "lung_dropseq": ("lung_lines_dropseq", {"label_key": "cell_line"}, "500"),
-    "neural_c1_reads": ("neural_c1_smarter_reads", {"label_key": "cell_type"}, "500"),
-    "th2_c1_reads": ("th2_c1_smarter_reads", {}, "500"),
-    "celltypist_10x": ("celltypist_sample_10x", {}, "500"),
-    "tcells_umi": ("scmark_tcells_umi", {"label_key": "cell_type"}, "500"),
-    "worm_10x": ("worm_embryo_10x", {"label_key": "cell.type", "batch_key": "batch"}, "500"),
-    "pbmc8k_10x": ("pbmc8k_10x", {}, "500"),
-}  # fmt: skip
-
-
-def prepared(name: str, folder: Path, settings: dict[str, Any]) -> CountMatrix:
-    """Counts with split and folds."""
-    source, row, genes = DATA[name]
-    path = source if ":" in source else str(folder / f"{source}.h5ad")
-    matrix, _ = prepare(
-        Source(path, genes=genes, **row), simulate=settings["simulate"],
-        quality=settings["quality"], genes=settings["genes"], held_out=settings["split"],
-    )  # fmt: skip
-    return matrix
+REAL = [name for name in DATA if name != "simulated_nb"]
 
 
 def one(matrix: CountMatrix, settings: dict[str, Any], protocols: list[str]) -> list[dict]:
@@ -118,7 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("output", type=Path, help="file of JSON lines; finished ones are kept")
-    parser.add_argument("--data", nargs="+", default=list(DATA), choices=list(DATA))
+    parser.add_argument("--data", nargs="+", default=REAL, choices=list(DATA))
     parser.add_argument("--protocols", nargs="*", default=["thinning", "nb_splitting"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
@@ -126,10 +100,8 @@ def main() -> None:
     settings = config.validated({"seeds": options.seeds})
     lines = options.output.read_text().splitlines() if options.output.exists() else []
     rows = [json.loads(line) for line in lines]
-    for name in options.data:
-        source = DATA[name][0]
-        there = ":" in source or (options.folder / f"{source}.h5ad").exists()
-        if not there or name in {row["name"] for row in rows}:
+    for name in there(options.data, options.folder):
+        if name in {row["name"] for row in rows}:
             continue
         made = one(prepared(name, options.folder, settings), settings, options.protocols)
         rows += [{"name": name} | row for row in made]

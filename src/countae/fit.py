@@ -129,7 +129,7 @@ def fit(
         record.batches = matrix.batches
         _train(model, data, train, validation, record, progress)
     model.eval()
-    _calibrate(model, data, thinned(np.flatnonzero(matrix.part != "test")))
+    calibrate(model, data, thinned(np.flatnonzero(matrix.part != "test")))
     record.seconds = time.perf_counter() - began
     # ru_maxrss is in kilobytes on Linux and in bytes on macOS
     unit = 2**20 if platform.system() == "Darwin" else 2**10
@@ -177,7 +177,7 @@ def _train(
 
 
 @torch.no_grad()
-def _calibrate(model: CountAutoencoder, data: Protocol, cells: np.ndarray) -> None:
+def calibrate(model: CountAutoencoder, data: Protocol, cells: np.ndarray) -> None:
     """Set the gene heads that the loss leaves open from entries predicted while hidden."""
     counts = data.dense(data.matrix.target(cells))
     parameters = held_out_by_block(model, data, cells)

@@ -20,8 +20,16 @@ WIDE = 8.0  # from this spread on, rounding and the sum's tail do not matter
 ROWS = 100  # of the table of spreads
 
 
+def location_of(mean: Tensor, spread: Tensor) -> Tensor:
+    """Locations at which the rounded, cut normal has the given mean, (cell, gene).
+
+    See :func:`location_and_variance`, whose first result this is.
+    """
+    return _at_means(mean, _read_moments(spread)[0], _grid(spread), mean)
+
+
 def location_and_variance(mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-    """Locations at which the rounded, cut normal has the given mean, and its variance there.
+    """The same, and the variance of the counts there.
 
     Parameters
     ----------
@@ -35,8 +43,13 @@ def location_and_variance(mean: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]
     """
     log_mean, log_variance = _read_moments(spread)
     above = (spread.square() + 1 / 12).log()
-    location = _at_means(mean, log_mean, 0.5 + spread[:, None] * GRID, mean)
+    location = _at_means(mean, log_mean, _grid(spread), mean)
     return location, _at_means(mean, log_mean, log_variance, above).exp()
+
+
+def _grid(spread: Tensor) -> Tensor:
+    """Locations for which moments are known, (gene, grid)."""
+    return 0.5 + spread[:, None] * GRID
 
 
 def _read_moments(spread: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,7 +89,7 @@ def moments(spread: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     from countae.kernels import cut_normal_loops as loops  # numba is slow to import
 
-    at = 0.5 + spread[:, None] * GRID
+    at = _grid(spread)
     z = at / spread[:, None]
     density = torch.exp(-0.5 * z * z) / (2 * torch.pi) ** 0.5
     below = torch.special.ndtr(z)

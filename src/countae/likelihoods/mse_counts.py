@@ -47,7 +47,7 @@ class MseCounts(OnCounts, SquaredError):
 
     def from_mean(self, mean: Tensor, log_scale: Tensor) -> dict[str, Tensor]:
         # cutting at zero raises the expected count above the location
-        scale = log_scale.exp().clamp(min=cut_normal.SMALLEST_SPREAD)
+        scale = _scale(log_scale)
         location, variance = cut_normal.location_and_variance(mean, scale)
         return {
             "location": location, "scale": scale, "size_factor": mean.new_ones(1, 1),
@@ -73,9 +73,17 @@ class MseCounts(OnCounts, SquaredError):
 
     def noise_derivatives(self, counts: np.ndarray, mean: np.ndarray) -> Derivatives:
         x, m = torch.as_tensor(counts, dtype=torch.float64), torch.as_tensor(mean)
+        one = m.new_ones(1, 1)
 
         def log_likelihood(log_scale: np.ndarray, genes: np.ndarray) -> np.ndarray:
-            claim = self.from_mean(m[:, genes], torch.as_tensor(log_scale))
-            return to_numpy(self.log_pmf(x[:, genes], **claim).sum(dim=0))
+            scale = _scale(torch.as_tensor(log_scale))
+            location = cut_normal.location_of(m[:, genes], scale)
+            log_pmf = self.log_pmf(x[:, genes], location=location, scale=scale, size_factor=one)
+            return to_numpy(log_pmf.sum(dim=0))
 
         return by_differences(log_likelihood, DIFFERENCE)
+
+
+def _scale(log_scale: Tensor) -> Tensor:
+    """Spread of the noise; a narrower one puts nearly all counts on one integer."""
+    return log_scale.exp().clamp(min=cut_normal.SMALLEST_SPREAD)
