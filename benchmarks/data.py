@@ -28,6 +28,8 @@ DATA: dict[str, tuple[str, dict[str, str], str]] = {
     "simulated_nb": ("simulate:nb", {}, "all"),
 }  # fmt: skip
 
+THINNING = 0x7411
+
 
 def there(names: list[str], folder: Path) -> list[str]:
     """Those of the data sets that need no file or whose file is in ``folder``."""
@@ -50,5 +52,7 @@ def prepared(
     )  # fmt: skip
     if cells is None or len(matrix.obs) <= cells:
         return matrix
-    chosen = np.sort(np.random.default_rng(0).permutation(len(matrix.obs))[:cells])
+    # the split is drawn with a plain seed: another stream, or all chosen cells would be test cells
+    rng = np.random.default_rng([THINNING, settings["split"]["split_seed"]])
+    chosen = np.sort(rng.permutation(len(matrix.obs))[:cells])
     return matrix.subset(chosen, slice(None))
