@@ -54,6 +54,7 @@ def one(matrix: CountMatrix, loss: str, point: Setting, seed: int = 0) -> list[d
     """Seconds, epochs and test score at the stop of every patience, for one run to the largest."""
     settings = config.defaults("training") | {
         "learning_rate": point.rate, "batch_size": point.batch,
+        "halve_after": SCHEDULES[point.schedule],
     }  # fmt: skip
     train, validation = (np.flatnonzero(matrix.part == name) for name in ("train", "validation"))
     data = protocols.get("masked")(matrix)
@@ -65,17 +66,15 @@ def one(matrix: CountMatrix, loss: str, point: Setting, seed: int = 0) -> list[d
     model = CountAutoencoder(family, moments, **config.defaults("network"))
     trainer, generator = Trainer(model, data, settings), torch.Generator().manual_seed(seed)
     best, best_epoch, best_state = np.inf, 0, model.state_dict()
-    found, waiting, halved, idle = [], sorted(PATIENCES), 0, SCHEDULES[point.schedule]
+    found, waiting = [], sorted(PATIENCES)
     for epoch in range(settings["max_epochs"]):
         trainer.epoch(epoch, train, generator)
         current = validation_loss(model, data, validation, trainer.fused)
-        if current < best - SMALLEST_GAIN * abs(best if np.isfinite(best) else 0.0):
-            best, best_epoch, halved = current, epoch, epoch
+        better = current < best - SMALLEST_GAIN * abs(best if np.isfinite(best) else 0.0)
+        trainer.epoch_ended(better)
+        if better:
+            best, best_epoch = current, epoch
             best_state = {name: value.clone() for name, value in model.state_dict().items()}
-        if idle and epoch - halved >= idle:
-            halved = epoch
-            for group in trainer.optimiser.param_groups:
-                group["lr"] /= 2
         last = epoch + 1 == settings["max_epochs"]
         while waiting and (epoch - best_epoch >= waiting[0] or last):
             at, seconds = replace(point, patience=waiting.pop(0)), time.process_time() - began
@@ -137,7 +136,8 @@ def show(rows: list[dict[str, Any]]) -> None:
 def _default() -> Setting:
     """The configuration's own setting."""
     own = config.defaults("training")
-    return Setting(own["learning_rate"], own["batch_size"], "constant", own["patience"])
+    schedule = next(name for name, idle in SCHEDULES.items() if idle == own["halve_after"])
+    return Setting(own["learning_rate"], own["batch_size"], schedule, own["patience"])
 
 
 def _named(point: Setting) -> str:

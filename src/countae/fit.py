@@ -166,8 +166,10 @@ def _train(
         if progress is not None:
             progress(epoch, current)
         # weights from before the KL divergence has its whole weight are kept only till then
-        unripe = epoch <= model.kl_warm_up
-        if unripe or current < best - SMALLEST_GAIN * abs(best if np.isfinite(best) else 0.0):
+        gain = SMALLEST_GAIN * abs(best if np.isfinite(best) else 0.0)
+        better = epoch <= model.kl_warm_up or current < best - gain
+        trainer.epoch_ended(better)
+        if better:
             best, record.best_epoch = current, epoch
             best_state = {name: value.clone() for name, value in model.state_dict().items()}
         if epoch - record.best_epoch >= settings["patience"]:

@@ -44,6 +44,7 @@ class Trainer:
         self.warm_up = torch.optim.lr_scheduler.LinearLR(
             self.optimiser, 1 / WARM_UP, total_iters=WARM_UP
         )
+        self.halve_after, self.idle = settings.get("halve_after", 0), 0
         self.fused: FusedStep | None = None
         if settings.get("implementation", "auto") != "reference":
             from countae.fused import FusedStep  # numba takes a third of a second to import
@@ -77,6 +78,14 @@ class Trainer:
             losses.append(loss.detach())
         self.model.eval()
         return float(torch.stack(losses).mean()), None
+
+    def epoch_ended(self, better: bool) -> None:
+        """Halve the step size after so many epochs in a row that were not ``better``."""
+        self.idle = 0 if better else self.idle + 1
+        if self.halve_after and self.idle == self.halve_after:
+            self.idle = 0
+            for group in self.optimiser.param_groups:
+                group["lr"] /= 2
 
     def _loss(self, task: Task, epoch: int) -> Tensor:
         """What a step minimises."""

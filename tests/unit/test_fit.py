@@ -17,10 +17,11 @@ from countae.fit import WARM_UP, choose_device, fit, load, save
 from countae.fused import FusedStep
 from countae.likelihoods import poisson_lognormal
 from countae.likelihoods._moments import gene_moments
+from countae.model import CountAutoencoder
 from countae.noise import fit_noise
 from countae.predict import predict_hidden, reconstruct
 from countae.start import best_constants
-from countae.training import losses_of
+from countae.training import GENE_HEAD_SPEED, Trainer, losses_of
 
 FUSED_STEP_OF = FusedStep.of
 NETWORK = {"hidden": [16], "latent": 4, "dropout": 0.1}
@@ -236,6 +237,27 @@ def test_a_fit_that_stops_by_itself_keeps_its_best_epoch(small_nb):
     counts = small_nb.counts[cells].toarray()
     now = -predict_hidden(model, small_nb, cells, device="cpu").log_pmf(counts).mean()
     assert now == pytest.approx(min(record.validation_loss), rel=1e-5)
+
+
+@pytest.mark.parametrize(("after", "halvings"), [(0, 0), (2, 3), (3, 2), (7, 1)])
+def test_the_step_size_halves_where_there_is_no_progress(small_nb, after, halvings):
+    train = np.flatnonzero(small_nb.part == "train")
+    counts, sizes = small_nb.counts[train], small_nb.size_factor[train]
+    model = CountAutoencoder(
+        likelihoods.get("nb")(),
+        gene_moments(counts=counts, size_factor=sizes),
+        **SETTINGS["network"],
+    )
+    settings = TRAINING | {"halve_after": after}
+    trainer = Trainer(model, protocols.get("masked")(small_nb), settings)
+    generator = torch.Generator().manual_seed(0)
+    for better in [False, True, *7 * [False]]:  # the first idle epoch is forgotten
+        for _ in range(4):  # beyond the warm-up, which must not put the step size back
+            trainer.epoch(0, train, generator)
+        trainer.epoch_ended(better)
+    rates = [group["lr"] for group in trainer.optimiser.param_groups]
+    step = settings["learning_rate"] / 2**halvings
+    assert rates == pytest.approx([step, GENE_HEAD_SPEED * step])
 
 
 def test_a_model_survives_its_file_and_refuses_other_genes(small_nb, tmp_path):

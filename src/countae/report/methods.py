@@ -84,14 +84,15 @@ def _networks(data: Dataset) -> str:
         if trials
         else ""
     )
+    idle = training["halve_after"]
+    halving = "" if idle == "0" else f" and halved after {idle} epochs in a row without progress"
     folds = data.triage["settings"]["split"]["folds"]
     return (
         f"{network_text(record['network'], _used(data, 'network'))} All started at the gene's "
         "mean, NB and ZINB with the noise that is most probable around it, other losses with "
-        "moments. All had the same budget: AdamW "
-        "with step size "
-        f"{training['learning_rate']}, reached over the first {record['warm_up_steps']} steps, "
-        f"and weight decay {training['weight_decay']}, "
+        "moments. All had the same budget: AdamW with step size "
+        f"{training['learning_rate']}, reached over the first {record['warm_up_steps']} steps"
+        f"{halving}, and weight decay {training['weight_decay']}, "
         f"{training['batch_size']} cells per step, at most "
         f"{training['max_epochs']} epochs, stopped after {training['patience']} epochs "
         "without progress on the validation cells, the best epoch kept. Each step hid a random "

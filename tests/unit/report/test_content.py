@@ -205,7 +205,10 @@ def test_methods_tell_what_a_search_chose(results):
     found = load(results.write())
     text = dict(methods.paragraphs(found))["Networks"]
     assert "among the same 6 settings" in text
-    step = "step size 0.004 (mse_log1p and nb); 0.002 (zinb), reached over the first 50 steps"
+    step = (
+        "step size 0.004 (mse_log1p and nb); 0.002 (zinb), reached over the first 50 steps and "
+        "halved after 5 epochs in a row without progress"
+    )
     assert step in text
     assert "encoder widths 128 (mse_log1p and nb); 256 (zinb)" in text
     parameters = {key: value for key, value, _ in methods.parameters(found)}
