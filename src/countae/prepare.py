@@ -32,7 +32,7 @@ def prepare(
     Returns
     -------
     CountMatrix
-        ``obs``: split, library_size, size_factor; ``layers["fold"]``; ``var["countae_share"]``.
+        ``obs``: split, library_size, size_factor; ``var["countae_share"]``.
     dict
         Content of triage.json.
 
@@ -96,7 +96,7 @@ def prepare(
 
 
 def mark(matrix: CountMatrix, part: np.ndarray, held_out: dict[str, Any]) -> None:
-    """Enter split, folds, reference size and gene shares into a matrix."""
+    """Enter split, reference size, number of folds and gene shares into a matrix."""
     train = part == "train"
     matrix.info.update(
         reference_size=float(np.median(matrix.library_size[train])),
@@ -105,11 +105,8 @@ def mark(matrix: CountMatrix, part: np.ndarray, held_out: dict[str, Any]) -> Non
     )
     matrix.obs["split"] = part
     matrix.obs["size_factor"] = matrix.size_factor
-    total = matrix.counts[train].sum(axis=0).A1
+    total = matrix.rows(train).sum(axis=0).A1
     matrix.adata.var["countae_share"] = total / matrix.library_size[train].sum()
-    matrix.adata.layers["fold"] = split.draw_folds(
-        matrix.counts.shape, n_folds=held_out["folds"], seed=held_out["split_seed"]
-    )
 
 
 def simulated(family: str, settings: dict[str, Any]) -> Any:

@@ -63,7 +63,7 @@ def fitted_design(
     size_factor = Masked(matrix).size_factor(everything)
     noise = fit_noise(
         "nb",
-        counts=matrix.counts[fitted].toarray().astype(np.float64),
+        counts=matrix.rows(fitted).toarray().astype(np.float64),
         mean=predicted[fitted],
         size_factor=size_factor[fitted],
     )

@@ -213,10 +213,11 @@ def test_no_hidden_count_reaches_its_own_prediction(small_nb, likelihood):
     model, _ = fitted(small_nb, likelihood)
     cells = np.flatnonzero(small_nb.part == "test")
     before = predict_hidden(model, small_nb, cells, device="cpu").mean
+    folds = small_nb.fold_of(np.arange(len(small_nb.obs)))
     for fold in range(small_nb.n_folds):
-        other = changed(small_nb, small_nb.fold == fold)
+        other = changed(small_nb, folds == fold)
         after = predict_hidden(model, other, cells, device="cpu").mean
-        hidden = small_nb.fold[cells] == fold
+        hidden = folds[cells] == fold
         np.testing.assert_allclose(after[hidden], before[hidden], rtol=1e-6)
         assert not np.allclose(after[~hidden], before[~hidden], rtol=1e-3)
 
@@ -358,7 +359,7 @@ def test_losses_of_cells_are_saved_and_predict_without_a_leak(small_nb, tmp_path
     cells = np.arange(5)
     changed = CountMatrix(small_nb.adata.copy(), "changed")
     dense = changed.counts.toarray()
-    first = small_nb.fold[0] == 0
+    first = small_nb.fold_of(cells)[0] == 0
     dense[0, first] += 50
     changed.adata.X = csr_matrix(dense)
     changed.adata.obs["library_size"] = small_nb.library_size + np.where(

@@ -86,7 +86,7 @@ def genes_to_keep(
     ConfigError
         When the gene list does not exist or names genes that the matrix does not have.
     """
-    seen = matrix.counts[train].getnnz(axis=0)
+    seen = matrix.rows(train).getnnz(axis=0)
     enough = seen >= min_cells_per_gene
     removed = {"min_cells_per_gene": int((~enough).sum())}
     keep = enough & _listed(matrix, wanted) if not wanted.isdigit() and wanted != "all" else enough
@@ -114,7 +114,7 @@ def describe(counts: csr_matrix, library_size: np.ndarray, protocol: str) -> dic
     """What a raw matrix looks like: depth, zeros, overdispersion and likely protocol."""
     ones = float((counts.data == 1).mean()) if counts.nnz else 0.0
     mean = counts.mean(axis=0).A1
-    variance = counts.power(2).mean(axis=0).A1 - mean**2
+    variance = counts.astype(np.float64).power(2).mean(axis=0).A1 - mean**2
     inferred = "umi" if ones >= UMI_SHARE_OF_ONES else "reads"
     return {
         "cells": counts.shape[0],

@@ -112,8 +112,8 @@ def is_simulated(adata: AnnData) -> bool:
     return "true_mean" in layers and layers <= set(adata.layers)
 
 
-def read_h5ad(path: str | Path) -> AnnData:
-    """AnnData of an .h5ad file.
+def read_h5ad(path: str | Path, read: Callable[[Path], AnnData] | None = None) -> AnnData:
+    """AnnData of an .h5ad file, by AnnData's own function or another.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def read_h5ad(path: str | Path) -> AnnData:
             "file with scanpy and save it with adata.write_h5ad('counts.h5ad')."
         )
     try:
-        return anndata.read_h5ad(path)
+        return (read or anndata.read_h5ad)(path)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise CountMatrixError(
             f"{path}: not readable as .h5ad ({error}). The file may be cut short or of another "
