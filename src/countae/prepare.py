@@ -64,6 +64,8 @@ def prepare(
         test_fraction=held_out["test_fraction"],
         validation_fraction=held_out["validation_fraction"],
         seed=held_out["split_seed"],
+        max_test_cells=held_out["max_test_cells"],
+        max_validation_cells=held_out["max_validation_cells"],
     )
     train = part == "train"
     keep_genes, removed_genes = genes_to_keep(

@@ -16,9 +16,18 @@ FOLD_BLOCK = 256  # cells per random stream: folds do not depend on how many cel
 
 
 def split_cells(
-    batch: np.ndarray, *, test_fraction: float, validation_fraction: float, seed: int
+    batch: np.ndarray,
+    *,
+    test_fraction: float,
+    validation_fraction: float,
+    seed: int,
+    max_test_cells: int,
+    max_validation_cells: int,
 ) -> np.ndarray:
     """Part of each cell, in the same proportions within every batch.
+
+    Held-out cells are predicted whole, several times, so there is an end to their number; what
+    is beyond it is trained on.
 
     Parameters
     ----------
@@ -26,6 +35,7 @@ def split_cells(
         Batch of each cell; one value for all when there are no batches.
     test_fraction, validation_fraction : float in (0, 1)
     seed : int
+    max_test_cells, max_validation_cells : int
 
     Returns
     -------
@@ -37,7 +47,8 @@ def split_cells(
         When a part would have fewer than five cells.
     """
     n_cells = len(batch)
-    n_test, n_validation = (round(n_cells * f) for f in (test_fraction, validation_fraction))
+    n_test = min(round(n_cells * test_fraction), max_test_cells)
+    n_validation = min(round(n_cells * validation_fraction), max_validation_cells)
     smallest = min(n_test, n_validation, n_cells - n_test - n_validation)
     if smallest < MINIMUM_CELLS:
         raise CountMatrixError(

@@ -11,10 +11,11 @@ from countae.errors import CountMatrixError
 from countae.split import KeptFolds, draw_folds, split_cells, visible_size_factor
 
 
-def split(batch, seed=0, test=0.2, validation=0.1):
+def split(batch, seed=0, test=0.2, validation=0.1, most=(10_000, 10_000)):
     return split_cells(
-        np.asarray(batch), test_fraction=test, validation_fraction=validation, seed=seed
-    )
+        np.asarray(batch), test_fraction=test, validation_fraction=validation, seed=seed,
+        max_test_cells=most[0], max_validation_cells=most[1],
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("n", [50, 77, 101, 1_000, 2_503])
@@ -36,6 +37,17 @@ def test_batches_share_the_proportions(seed):
         inside = part[batch == value]
         assert abs((inside == "test").sum() - 0.2 * n) < 2
         assert abs((inside == "validation").sum() - 0.1 * n) < 2
+
+
+def test_held_out_cells_beyond_the_limits_are_trained_on():
+    """Oracle: by hand, 40 test and 25 validation cells of 1,000, two thirds of each from a."""
+    batch = np.random.default_rng(1).permutation(np.repeat(["a", "b"], [670, 330]))
+    part = split(batch, most=(40, 25))
+    assert [(part == name).sum() for name in ("train", "validation", "test")] == [935, 25, 40]
+    for name, number in (("test", 40), ("validation", 25)):
+        assert abs((part[batch == "a"] == name).sum() - 0.67 * number) < 2
+    # the limits change nothing where there are fewer cells
+    np.testing.assert_array_equal(split(batch), split(batch, most=(200, 100)))
 
 
 def test_is_repeatable_and_depends_on_the_seed():

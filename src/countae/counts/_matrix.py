@@ -97,6 +97,10 @@ class CountMatrix:
         visible = self.visible(cells)
         return self.rows(cells) if visible is None else self.rows(cells) - visible
 
+    def targets(self, cells: np.ndarray) -> Targets:
+        """The same, read when rows of it are asked for: of more cells than fit into memory."""
+        return Targets(self, cells)
+
     def visible(self, cells: np.ndarray) -> csr_matrix | None:
         """The fixed visible half of the counts of ``cells``, int32, where molecules are hidden."""
         layer = self.adata.layers.get("visible")
@@ -180,3 +184,19 @@ class CountMatrix:
                 "or provenance. Fix: run `countae prepare` on this file first."
             )
         return cls(adata, str(path))
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Raw counts of ``cells`` that are to be predicted, (cell, gene); ``[rows]`` reads some."""
+
+    matrix: CountMatrix
+    cells: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(cell, gene)."""
+        return len(self.cells), self.matrix.counts.shape[1]
+
+    def __getitem__(self, rows: np.ndarray | slice) -> csr_matrix:
+        return self.matrix.target(self.cells[rows])
