@@ -88,22 +88,8 @@ def read_counts(
     return CountMatrix(made, source)
 
 
-<<<<<<< HEAD
-def is_simulated(adata: AnnData) -> bool:
-    """Whether a file carries the truth that countae's simulators write."""
-    truth = adata.uns.get("truth")
-    if not isinstance(truth, dict) or "likelihood" not in truth:
-        return False
-    layers = set(truth.get("layers", ()))
-    return "true_mean" in layers and layers <= set(adata.layers)
-
-
 def read_h5ad(path: str | Path, read: Callable[[Path], AnnData] | None = None) -> AnnData:
     """AnnData of an .h5ad file, by AnnData's own function or another.
-=======
-def read_h5ad(path: str | Path) -> AnnData:
-    """AnnData of an .h5ad file.
->>>>>>> readers
 
     Raises
     ------

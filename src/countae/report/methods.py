@@ -94,10 +94,20 @@ def _networks(data: Dataset) -> str:
         f"and weight decay {training['weight_decay']}, "
         f"{training['batch_size']} cells per step, at most "
         f"{training['max_epochs']} epochs, stopped after {training['patience']} epochs "
-        "without progress on the validation cells, the best epoch kept. Each step hid a random "
+        f"without progress on the validation cells, the best epoch kept.{_short_epochs(data)} "
+        "Each step hid a random "
         f"1/{folds} of the entries and learnt to predict exactly these. The seeds were "
         f"{listed(_strings(data.seeds))}.{searched}"
     )
+
+
+def _short_epochs(data: Dataset) -> str:
+    """What an epoch was where it was less than a pass over the training cells."""
+    training = data.records[data.losses[0]][0]["training"]
+    steps, cells = training.get("epoch_steps", np.inf), data.triage["parts"]["train"]
+    if cells <= steps * training["batch_size"]:
+        return ""
+    return f" An epoch was {whole(steps)} steps, each with cells that the epoch had not seen."
 
 
 def _used(data: Dataset, section: str) -> dict[str, str]:
