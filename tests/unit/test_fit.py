@@ -20,7 +20,7 @@ from countae.likelihoods._moments import gene_moments
 from countae.noise import fit_noise
 from countae.predict import predict_hidden, reconstruct
 from countae.start import best_constants
-from countae.training import losses_of
+from countae.training import Trainer, losses_of
 
 FUSED_STEP_OF = FusedStep.of
 NETWORK = {"hidden": [16], "latent": 4, "dropout": 0.1}
@@ -195,6 +195,20 @@ def test_the_first_step_is_a_small_one(small_nb):
     start = fitted(small_nb, "poisson", **step | {"learning_rate": 1e-12})[0]
     moved = (model.decoder[0][0].weight - start.decoder[0][0].weight).abs().max().item()
     assert moved == pytest.approx(0.01 / WARM_UP, rel=1e-3)
+
+
+def test_an_epoch_has_no_more_steps_than_it_may(small_nb):
+    """Oracle: Adam counts its steps; without the limit there are 98 cells / 32, rounded up."""
+    data, seen = protocols.get("masked")(small_nb), []
+    train = np.flatnonzero(small_nb.part == "train")
+    for steps in (2, 4, 1_000):
+        settings = TRAINING | {"epoch_steps": steps}
+        trainer = Trainer(fitted(small_nb, "poisson")[0], data, settings)
+        for number in range(3):
+            trainer.epoch(number, train, torch.Generator().manual_seed(number))
+        weight = next(trainer.model.decoder.parameters())
+        seen.append(int(trainer.optimiser.state[weight]["step"]))
+    assert seen == [3 * 2, 3 * 4, 3 * -(-len(train) // 32)]
 
 
 def changed(matrix: CountMatrix, where: np.ndarray) -> CountMatrix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from pathlib import PurePath
 from typing import Any
@@ -104,7 +105,7 @@ def _networks(data: Dataset) -> str:
 def _short_epochs(data: Dataset) -> str:
     """What an epoch was where it was less than a pass over the training cells."""
     training = data.records[data.losses[0]][0]["training"]
-    steps, cells = training.get("epoch_steps", np.inf), data.triage["parts"]["train"]
+    steps, cells = training.get("epoch_steps", math.inf), data.triage["parts"]["train"]
     if cells <= steps * training["batch_size"]:
         return ""
     return f" An epoch was {whole(steps)} steps, each with cells that the epoch had not seen."
