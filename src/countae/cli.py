@@ -131,12 +131,12 @@ def check(
 
     Example: countae check counts.h5ad --label-key cell_type
     """
-    from countae.prepare import prepare as run
+    from countae.prepare import plan
 
     row = Source(
         source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes, donor_key
     )
-    _, triage = run(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
+    triage = plan(row, simulate=simulate, quality=quality, genes=genes, held_out=split).triage
     table = Table("", "raw", "modelled", title=source)
     for key, value in triage["raw"].items():
         table.add_row(key.replace("_", " "), _shown(value), _shown(triage["modelled"][key]))
@@ -205,18 +205,19 @@ def prepare(
     Example: countae prepare builtin:pbmc68k_reduced counts.h5ad --triage triage.json --genes all
     """
     from countae.files import write_json, written_aside
-    from countae.prepare import prepare as run
+    from countae.prepare import plan
 
     row = Source(
         source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes, donor_key
     )
-    matrix, found = run(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
-    for note in found["notes"]:
+    found = plan(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
+    for note in found.triage["notes"]:
         log.print(f"note: {escaped(note)}")
     with written_aside(triage) as aside:
-        write_json(aside, found)
-        matrix.save(output)
-    log.print(f"{len(matrix.obs):,} cells × {len(matrix.gene_id):,} genes written to {output}")
+        write_json(aside, found.triage)
+        found.write(output)
+    made = found.triage["modelled"]
+    log.print(f"{made['cells']:,} cells × {made['genes']:,} genes written to {output}")
 
 
 for verb in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from countae.errors import CountMatrixError
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from countae.counts.readers import Reader
 
 OWN_COLUMNS = ("library_size", "size_factor", "split")
 
@@ -58,34 +60,71 @@ def read_counts(
     import anndata
 
     reader = open_counts(source, layer=layer, simulate=simulate)
-    counts = stacked([*reader.blocks()])
-    check_names(reader.obs.index.to_numpy(object), source=source, what="cell")
-    check_names(reader.var.index.to_numpy(object), source=source, what="gene")
     keys = {
         "label_key": label_key, "batch_key": batch_key, "library_size_key": library_size_key,
         "donor_key": donor_key,
     }  # fmt: skip
+    check_tables(reader, keys)
+    counts = stacked([*reader.blocks()])
+    made = tables(reader, keys, counts.sum(axis=1, dtype=np.int64).A1)
+    made.X = counts
+    for name in reader.truth.get("layers", ()):
+        made.layers[name] = truth_layer(reader, name)
+    return CountMatrix(made, source)
+
+
+def check_tables(reader: Reader, keys: dict[str, str]) -> None:
+    """Raise CountMatrixError when names repeat or a column that was named has no values."""
+    check_names(reader.obs.index.to_numpy(object), source=reader.source, what="cell")
+    check_names(reader.var.index.to_numpy(object), source=reader.source, what="gene")
     for setting, key in keys.items():
         if key:
-            check_key(reader.obs, key, source=source, setting=setting)
+            check_key(reader.obs, key, source=reader.source, setting=setting)
+
+
+def tables(reader: Reader, keys: dict[str, str], total: np.ndarray) -> AnnData:
+    """Tables of all cells and genes with library sizes and provenance, without counts.
+
+    Parameters
+    ----------
+    reader : Reader
+        That has read all blocks.
+    keys : dict
+        Names of columns of obs by setting; empty for none.
+    total : ndarray, (cell,)
+        Each cell's total count, which is its library size unless ``keys`` names another.
+    """
+    import anndata
 
     kept = {name: f"{name}_input" for name in OWN_COLUMNS if name in reader.obs}
     obs = reader.obs.drop(columns=[*kept.values()], errors="ignore").rename(columns=kept)
-    library = total = counts.sum(axis=1).A1
-    if library_size_key:
-        library = reader.obs[library_size_key].to_numpy()
-        check_library_size(library, total, source=source, key=library_size_key)
+    library = total
+    if key := keys["library_size_key"]:
+        library = reader.obs[key].to_numpy()
+        check_library_size(library, total, source=reader.source, key=key)
     obs["library_size"] = library.astype(np.float64)
-    info = {"source": source, "rounded": reader.rounded}
+    info = {"source": reader.source, "rounded": reader.rounded}
     info |= {name: _renamed(key) for name, key in keys.items()}
     if reader.notes:
         info["notes"] = reader.notes
-    made = anndata.AnnData(counts, obs=obs, var=reader.var, uns={"countae": info})
-    if reader.truth:
-        made.uns["truth"] = reader.truth
-        for name in reader.truth["layers"]:
-            made.layers[name] = stacked([*reader.at(name).raw_blocks()]).toarray()
-    return CountMatrix(made, source)
+    uns = {"countae": info} | ({"truth": reader.truth} if reader.truth else {})
+    return anndata.AnnData(obs=obs, var=reader.var, uns=uns)
+
+
+def truth_layer(
+    reader: Reader,
+    name: str,
+    cells: np.ndarray | slice = slice(None),
+    genes: np.ndarray | slice = slice(None),
+) -> Any:
+    """Layer of the truth of some cells and genes: dense, or CSR where it is a mask."""
+    blocks, start = [], 0
+    for block in reader.at(name).raw_blocks():
+        inside = cells if isinstance(cells, slice) else cells[start : start + block.shape[0]]
+        blocks.append(block[inside][:, genes])
+        start += block.shape[0]
+    joined = stacked(blocks)
+    return joined if joined.dtype == bool else joined.toarray()
 
 
 def read_h5ad(path: str | Path, read: Callable[[Path], AnnData] | None = None) -> AnnData:
