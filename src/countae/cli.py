@@ -165,20 +165,25 @@ def _shown(value: Any) -> str:
 def simulate(
     family: Annotated[str, typer.Argument(help="A simulator; see `countae list simulators`.")],
     output: Annotated[Path, typer.Argument(help="The .h5ad file to write.")],
+    threads: Threads = 1,
     *,
     simulate: dict,
 ) -> None:
-    """Make counts with known truth.
+    """Make counts with known truth; above 100 million entries without that of single entries.
 
     Example: countae simulate nb counts.h5ad --n-cells 2000 --n-genes 500
     """
     from countae.files import written_aside
     from countae.prepare import simulated
+    from countae.simulate import _stream, get
 
-    adata = simulated(family, simulate)
-    with written_aside(output) as aside:
-        adata.write_h5ad(aside, compression="gzip")
-    log.print(f"{adata.n_obs:,} cells × {adata.n_vars:,} genes written to {output}")
+    cells, genes = simulate["n_cells"], simulate["n_genes"]
+    if cells * genes > _stream.MOST_WITH_TRUTH:
+        _stream.write(get(family), simulate, output, threads=threads)
+    else:
+        with written_aside(output) as aside:
+            simulated(family, simulate).write_h5ad(aside, compression="gzip")
+    log.print(f"{cells:,} cells × {genes:,} genes written to {output}")
 
 
 @app.command()

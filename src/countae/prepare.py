@@ -20,6 +20,7 @@ from countae.counts._store import RowWriter, count_type, stored
 from countae.counts._sums import GeneSums, sums
 from countae.counts.readers import Reader, open_counts
 from countae.counts.readers._spill import stacked
+from countae.errors import ConfigError
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -251,7 +252,14 @@ def mark(
 def simulated(family: str, settings: dict[str, Any]) -> Any:
     """Data from the simulator called ``family``, around means that its seed invents."""
     from countae import simulate
+    from countae.simulate._stream import MOST_WITH_TRUTH
 
+    if settings["n_cells"] * settings["n_genes"] > MOST_WITH_TRUTH:
+        raise ConfigError(
+            f"simulate:{family}: {settings['n_cells']:,} cells × {settings['n_genes']:,} genes are "
+            f"more than the {MOST_WITH_TRUTH:,} entries that are simulated in memory. Fix: write "
+            f"them to a file first, with `countae simulate {family} FILE.h5ad`, and name the file."
+        )
     seed = settings["simulation_seed"]
     rng = np.random.default_rng(seed)
     plan = simulate.random_design(

@@ -21,7 +21,10 @@ ALIGNED = 64  # bytes; arrays that start elsewhere cannot be used where they are
 MOST_IN_INT32 = 2**31 - 1
 CHECKED_AT_ONCE = 2**22  # indices
 CSR = {"encoding-type": "csr_matrix", "encoding-version": "0.1.0"}
-DICT = {"encoding-type": "dict", "encoding-version": "0.1.0"}
+GROWING = {
+    "maxshape": (None,), "chunks": (2**16,), "compression": "gzip", "compression_opts": 1,
+    "shuffle": True,
+}  # fmt: skip
 
 
 def count_type(largest: int) -> np.dtype:
@@ -30,39 +33,57 @@ def count_type(largest: int) -> np.dtype:
 
 
 class RowWriter:
-    """Writes CSR counts of known size to an HDF5 file, some rows at a time, row after row.
+    """Writes CSR counts to an HDF5 file, some rows at a time, row after row.
 
-    The arrays are contiguous and not compressed, so that they can be mapped; AnnData reads them
-    as it reads its own. ``indptr`` and ``indices`` have one type, since SciPy copies both to the
-    larger one otherwise.
+    Where their number is known, the arrays are contiguous and not compressed, so that they can
+    be mapped; otherwise they grow, and are compressed. AnnData reads them as it reads its own.
+    ``indptr`` and ``indices`` have one type, since SciPy copies both to the larger one otherwise.
 
     Parameters
     ----------
     parent : h5py.Group
     name : str
     shape : (cells, genes)
-    stored : int
-        Number of non-zero counts.
+    stored : int or None
+        Number of non-zero counts, if it is known.
     dtype : dtype
         Of the counts; see :func:`count_type`.
     """
 
     def __init__(
-        self, parent: h5py.Group, name: str, *, shape: tuple[int, int], stored: int, dtype: Any
+        self,
+        parent: h5py.Group,
+        name: str,
+        *,
+        shape: tuple[int, int],
+        stored: int | None,
+        dtype: Any,
     ) -> None:
-        index = np.int32 if stored <= MOST_IN_INT32 else np.int64
+        index = np.int64 if stored is None or stored > MOST_IN_INT32 else np.int32
         group = parent.create_group(name)
         group.attrs.update(CSR | {"shape": np.array(shape, np.int64)})
         self.dtype, self.shape, self.stored = np.dtype(dtype), shape, stored
-        self._data = group.create_dataset("data", (stored,), self.dtype)
-        self._indices = group.create_dataset("indices", (stored,), index)
+        size, how = (0, GROWING) if stored is None else (stored, {})
+        self._data = group.create_dataset("data", (size,), self.dtype, **how)
+        self._indices = group.create_dataset("indices", (size,), index, **how)
         self._indptr = group.create_dataset("indptr", (shape[0] + 1,), index)
         self._indptr[0] = 0
         self.rows = self.entries = 0
 
     def append(self, block: csr_matrix) -> None:
-        """Write the next rows, int, (cell, gene)."""
+        """Write the next rows, int, (cell, gene).
+
+        Raises
+        ------
+        CountMatrixError
+            When there are more counts, or larger ones, than was promised.
+        """
         entries, rows = self.entries + block.nnz, self.rows + block.shape[0]
+        if self.stored is None:
+            self._data.resize((entries,))
+            self._indices.resize((entries,))
+        elif entries > self.stored or block.data.max(initial=0) > np.iinfo(self.dtype).max:
+            raise self._changed(rows, entries)
         self._data[self.entries : entries] = block.data.astype(self.dtype)
         self._indices[self.entries : entries] = block.indices
         self._indptr[self.rows + 1 : rows + 1] = block.indptr[1:] + np.int64(self.entries)
@@ -70,13 +91,16 @@ class RowWriter:
 
     def close(self) -> None:
         """Check that everything that was promised is there."""
-        found, promised = (self.rows, self.entries), (self.shape[0], self.stored)
-        if found != promised:
-            raise CountMatrixError(
-                f"The counts changed while they were read: {promised[0]:,} cells with "
-                f"{promised[1]:,} non-zero counts were found first, {found[0]:,} with "
-                f"{found[1]:,} later. Fix: run again while nothing else writes the source."
-            )
+        if self.rows != self.shape[0] or self.stored not in (None, self.entries):
+            raise self._changed(self.rows, self.entries)
+
+    def _changed(self, rows: int, entries: int) -> CountMatrixError:
+        return CountMatrixError(
+            f"The counts changed while they were read: {self.shape[0]:,} cells with "
+            f"{self.stored or 0:,} counts, none above {np.iinfo(self.dtype).max:,}, were found "
+            f"first, other counts later ({rows:,} cells and {entries:,} counts so far). Fix: run "
+            "again while nothing else writes the source."
+        )
 
 
 def write_sparse(parent: h5py.Group, name: str, counts: csr_matrix) -> None:
@@ -88,12 +112,13 @@ def write_sparse(parent: h5py.Group, name: str, counts: csr_matrix) -> None:
 
 
 @contextmanager
-def stored(path: str | Path, rest: AnnData) -> Iterator[h5py.File]:
+def stored(path: str | Path, rest: AnnData | None = None) -> Iterator[h5py.File]:
     """An .h5ad file with everything but ``X``, open for it and for layers; renamed at the end."""
+    import anndata
     import h5py
 
     with written_aside(path) as aside:
-        rest.write_h5ad(aside)
+        (anndata.AnnData() if rest is None else rest).write_h5ad(aside)
         aligned = {"alignment_threshold": ALIGNED, "alignment_interval": ALIGNED}
         with h5py.File(aside, "r+", **aligned) as file:
             file.pop("X", None)
