@@ -131,12 +131,12 @@ def check(
 
     Example: countae check counts.h5ad --label-key cell_type
     """
-    from countae.prepare import prepare as run
+    from countae.prepare import plan
 
     row = Source(
         source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes, donor_key
     )
-    _, triage = run(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
+    triage = plan(row, simulate=simulate, quality=quality, genes=genes, held_out=split).triage
     table = Table("", "raw", "modelled", title=source)
     for key, value in triage["raw"].items():
         table.add_row(key.replace("_", " "), _shown(value), _shown(triage["modelled"][key]))
@@ -165,20 +165,25 @@ def _shown(value: Any) -> str:
 def simulate(
     family: Annotated[str, typer.Argument(help="A simulator; see `countae list simulators`.")],
     output: Annotated[Path, typer.Argument(help="The .h5ad file to write.")],
+    threads: Threads = 1,
     *,
     simulate: dict,
 ) -> None:
-    """Make counts with known truth.
+    """Make counts with known truth; above 100 million entries without that of single entries.
 
     Example: countae simulate nb counts.h5ad --n-cells 2000 --n-genes 500
     """
     from countae.files import written_aside
     from countae.prepare import simulated
+    from countae.simulate import _stream, get
 
-    adata = simulated(family, simulate)
-    with written_aside(output) as aside:
-        adata.write_h5ad(aside, compression="gzip")
-    log.print(f"{adata.n_obs:,} cells × {adata.n_vars:,} genes written to {output}")
+    cells, genes = simulate["n_cells"], simulate["n_genes"]
+    if cells * genes > _stream.MOST_WITH_TRUTH:
+        _stream.write(get(family), simulate, output, threads=threads)
+    else:
+        with written_aside(output) as aside:
+            simulated(family, simulate).write_h5ad(aside, compression="gzip")
+    log.print(f"{cells:,} cells × {genes:,} genes written to {output}")
 
 
 @app.command()
@@ -205,18 +210,19 @@ def prepare(
     Example: countae prepare builtin:pbmc68k_reduced counts.h5ad --triage triage.json --genes all
     """
     from countae.files import write_json, written_aside
-    from countae.prepare import prepare as run
+    from countae.prepare import plan
 
     row = Source(
         source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes, donor_key
     )
-    matrix, found = run(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
-    for note in found["notes"]:
+    found = plan(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
+    for note in found.triage["notes"]:
         log.print(f"note: {escaped(note)}")
     with written_aside(triage) as aside:
-        write_json(aside, found)
-        matrix.save(output)
-    log.print(f"{len(matrix.obs):,} cells × {len(matrix.gene_id):,} genes written to {output}")
+        write_json(aside, found.triage)
+        found.write(output)
+    made = found.triage["modelled"]
+    log.print(f"{made['cells']:,} cells × {made['genes']:,} genes written to {output}")
 
 
 for verb in (

@@ -52,7 +52,7 @@ def export(
         ``uns["countae"]``: provenance, JSON inside strings.
     """
     adata = matrix.adata.copy()
-    del adata.layers["fold"]
+    adata.X = adata.X.astype(np.int32)
     for likelihood, network in networks:
         latent, expected, prediction = reconstruct(network, matrix, device="cpu")
         adata.obsm[f"X_{likelihood}"] = latent

@@ -117,7 +117,7 @@ def fit(
         torch.manual_seed(seed)
         family = likelihoods.get(likelihood)()
         moments = best_constants(
-            family, counts=matrix.target(train), size_factor=data.full_size_factor(train)
+            family, counts=matrix.targets(train), size_factor=data.full_size_factor(train)
         )
         told: dict[str, Any] = {"levels": levels, "n_batches": len(matrix.batches)}
         model = CountAutoencoder(family, moments, **network, **told).to(place)

@@ -28,7 +28,7 @@ def describe_genes(matrix: CountMatrix) -> pd.DataFrame:
         {
             "gene": matrix.gene_id,
             "mean": mean,
-            "variance": counts.power(2).mean(axis=0).A1 - mean**2,
+            "variance": counts.astype(np.float64).power(2).mean(axis=0).A1 - mean**2,
             "zero_fraction": 1 - nonzeros / n,
             "nonzeros": nonzeros,
         }

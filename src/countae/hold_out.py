@@ -65,7 +65,7 @@ def hide(
     made.adata.layers["visible"] = matrix.counts  # so that the protocol accepts it
     cells = np.arange(len(matrix.obs))
     rng = np.random.default_rng([STREAM, int(matrix.info["split_seed"])])
-    visible = matrix.counts.copy()
+    visible = matrix.rows(cells)
     halves = kind(made)
     visible.data = halves.split(visible, cells, rng)
     unseen = rng.binomial(halves.unmodelled(cells), 0.5)
@@ -89,7 +89,7 @@ def _add_inverse_dispersions(
         cells = np.flatnonzero(matrix.part == name)
         noise = fit_noise(
             "nb",
-            counts=matrix.counts[cells].toarray().astype(np.float64),
+            counts=matrix.rows(cells).toarray().astype(np.float64),
             mean=predict_hidden(network, matrix, cells, device=device).mean,
             size_factor=hold_out.size_factor(cells),
         )

@@ -63,7 +63,7 @@ def fitted_design(
     size_factor = Masked(matrix).size_factor(everything)
     noise = fit_noise(
         "nb",
-        counts=matrix.counts[fitted].toarray().astype(np.float64),
+        counts=matrix.rows(fitted).toarray().astype(np.float64),
         mean=predicted[fitted],
         size_factor=size_factor[fitted],
     )
@@ -108,7 +108,8 @@ def simulated_like(
     )  # fmt: skip
     found = CountMatrix(made, f"simulated like {matrix.source}: {family} {seed}")
     split_seed = int(matrix.info["split_seed"]) + 1 + seed
-    mark(found, matrix.part, {"folds": matrix.n_folds, "split_seed": split_seed})
+    total = made.X[train].sum(axis=0).A1
+    mark(found, matrix.part, {"folds": matrix.n_folds, "split_seed": split_seed}, total=total)
     return found
 
 

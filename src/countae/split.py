@@ -11,13 +11,23 @@ from countae.errors import CountMatrixError
 PARTS = ("train", "validation", "test")
 MINIMUM_CELLS = 5
 LEAST_VISIBLE = 1e-6  # of the library; a share of 0 comes out as ±1e-7 in single precision
+FOLD_MEMORY = 2**26  # bytes of folds that are kept
 FOLD_BLOCK = 256  # cells per random stream: folds do not depend on how many cells are read at once
 
 
 def split_cells(
-    batch: np.ndarray, *, test_fraction: float, validation_fraction: float, seed: int
+    batch: np.ndarray,
+    *,
+    test_fraction: float,
+    validation_fraction: float,
+    seed: int,
+    max_test_cells: int,
+    max_validation_cells: int,
 ) -> np.ndarray:
     """Part of each cell, in the same proportions within every batch.
+
+    Held-out cells are predicted whole, several times, so there is an end to their number; what
+    is beyond it is trained on.
 
     Parameters
     ----------
@@ -25,6 +35,7 @@ def split_cells(
         Batch of each cell; one value for all when there are no batches.
     test_fraction, validation_fraction : float in (0, 1)
     seed : int
+    max_test_cells, max_validation_cells : int
 
     Returns
     -------
@@ -36,7 +47,8 @@ def split_cells(
         When a part would have fewer than five cells.
     """
     n_cells = len(batch)
-    n_test, n_validation = (round(n_cells * f) for f in (test_fraction, validation_fraction))
+    n_test = min(round(n_cells * test_fraction), max_test_cells)
+    n_validation = min(round(n_cells * validation_fraction), max_validation_cells)
     smallest = min(n_test, n_validation, n_cells - n_test - n_validation)
     if smallest < MINIMUM_CELLS:
         raise CountMatrixError(
@@ -60,15 +72,41 @@ def split_cells(
     return part.astype(str)
 
 
-def draw_folds(shape: tuple[int, int], *, n_folds: int, seed: int) -> np.ndarray:
-    """Fold of each entry, (cell, gene), uint8 in 0 … n_folds − 1, independent and uniform."""
-    fold = np.empty(shape, dtype=np.uint8)
-    for block, start in enumerate(range(0, shape[0], FOLD_BLOCK)):
-        rng = np.random.Generator(np.random.Philox(key=[seed, block]))
-        fold[start : start + FOLD_BLOCK] = rng.integers(
-            n_folds, size=(FOLD_BLOCK, shape[1]), dtype=np.uint8
-        )[: shape[0] - start]
+def draw_folds(cells: np.ndarray, *, n_genes: int, n_folds: int, seed: int) -> np.ndarray:
+    """Fold of each entry of ``cells``, (cell, gene), uint8 in 0 … n_folds − 1.
+
+    Folds are independent and uniform. Those of a cell depend on its place in the matrix, the
+    number of genes and the seed alone, so they need not be stored.
+    """
+    fold = np.empty((len(cells), n_genes), dtype=np.uint8)
+    block, row = np.divmod(cells, FOLD_BLOCK)
+    order = np.argsort(block, kind="stable")
+    present, starts = np.unique(block[order], return_index=True)
+    for number, places in zip(present, np.split(order, starts[1:]), strict=True):
+        rng = np.random.Generator(np.random.Philox(key=[seed, int(number)]))
+        drawn = rng.integers(n_folds, size=(FOLD_BLOCK, n_genes), dtype=np.uint8)
+        fold[places] = drawn[row[places]]
     return fold
+
+
+class KeptFolds:
+    """Folds that were drawn before, as many as fit: those of held-out cells are asked again."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Any, ...], np.ndarray] = {}
+        self._room = FOLD_MEMORY
+
+    def of(self, cells: np.ndarray, *, n_genes: int, n_folds: int, seed: int) -> np.ndarray:
+        """See :func:`draw_folds`; read-only."""
+        key = seed, n_folds, n_genes, cells.dtype.char, cells.tobytes()
+        found = self._kept.get(key)
+        if found is None:
+            found = draw_folds(cells, n_genes=n_genes, n_folds=n_folds, seed=seed)
+            found.flags.writeable = False
+            if found.nbytes <= self._room:
+                self._room -= found.nbytes
+                self._kept[key] = found
+        return found
 
 
 def visible_size_factor(

@@ -9,13 +9,14 @@ import torch
 from scipy.sparse import csr_matrix
 
 from countae import likelihoods
+from countae.counts import Targets
 from countae.likelihoods._base import GeneMoments, Likelihood
 from countae.likelihoods._moments import THETA_BOUNDS, ZERO_PROBABILITY_BOUNDS, gene_moments
 from countae.noise_heads import fit_heads, thinned
 
 
 def best_constants(
-    likelihood: Likelihood, *, counts: csr_matrix, size_factor: np.ndarray
+    likelihood: Likelihood, *, counts: csr_matrix | Targets, size_factor: np.ndarray
 ) -> GeneMoments:
     """Moments, with θ, π and heads that are better than those of moments where these are found.
 
@@ -27,7 +28,7 @@ def best_constants(
     Parameters
     ----------
     likelihood : Likelihood
-    counts : csr_matrix, (cell, gene), raw counts of training cells
+    counts : csr_matrix or Targets, (cell, gene), raw counts of training cells
         A gene without any is given one.
     size_factor : ndarray, (cell,), > 0
     """

@@ -32,6 +32,7 @@ class Trainer:
 
     def __init__(self, model: CountAutoencoder, data: Protocol, settings: dict[str, Any]) -> None:
         self.model, self.data, self.batch_size = model, data, settings["batch_size"]
+        self.epoch_steps = settings["epoch_steps"]
         step, per_gene = settings["learning_rate"], list(model.gene_heads.parameters())
         layers = [p for name, p in model.named_parameters() if not name.startswith("gene_heads.")]
         groups = [
@@ -54,9 +55,9 @@ class Trainer:
     def epoch(
         self, number: int, cells: np.ndarray, generator: torch.Generator
     ) -> tuple[float, Task | None]:
-        """Train once on every cell, leaving the network in evaluation mode.
+        """Train once on every cell, or on as many as ``epoch_steps`` steps take.
 
-        ``number`` counts the epochs from 0.
+        The network is left in evaluation mode. ``number`` counts the epochs from 0.
 
         Returns
         -------
@@ -65,8 +66,9 @@ class Trainer:
         """
         self.model.train()
         losses = []
-        order = cells[torch.randperm(len(cells), generator=generator).numpy()]
-        for batch in np.array_split(order, -(-len(cells) // self.batch_size)):
+        order = torch.randperm(len(cells), generator=generator).numpy()
+        order = cells[order[: self.epoch_steps * self.batch_size]]
+        for batch in np.array_split(order, -(-len(order) // self.batch_size)):
             task = self.data.training_task(batch, generator)
             self.optimiser.zero_grad()
             loss = self._loss(task, number)

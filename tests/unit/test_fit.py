@@ -198,6 +198,20 @@ def test_the_first_step_is_a_small_one(small_nb):
     assert moved == pytest.approx(0.01 / WARM_UP, rel=1e-3)
 
 
+def test_an_epoch_has_no_more_steps_than_it_may(small_nb):
+    """Oracle: Adam counts its steps; without the limit there are 98 cells / 32, rounded up."""
+    data, seen = protocols.get("masked")(small_nb), []
+    train = np.flatnonzero(small_nb.part == "train")
+    for steps in (2, 4, 1_000):
+        settings = TRAINING | {"epoch_steps": steps}
+        trainer = Trainer(fitted(small_nb, "poisson")[0], data, settings)
+        for number in range(3):
+            trainer.epoch(number, train, torch.Generator().manual_seed(number))
+        weight = next(trainer.model.decoder.parameters())
+        seen.append(int(trainer.optimiser.state[weight]["step"]))
+    assert seen == [3 * 2, 3 * 4, 3 * -(-len(train) // 32)]
+
+
 def changed(matrix: CountMatrix, where: np.ndarray) -> CountMatrix:
     """The same data with other counts at some entries; library sizes follow the counts."""
     adata: anndata.AnnData = matrix.adata.copy()
@@ -214,10 +228,11 @@ def test_no_hidden_count_reaches_its_own_prediction(small_nb, likelihood):
     model, _ = fitted(small_nb, likelihood)
     cells = np.flatnonzero(small_nb.part == "test")
     before = predict_hidden(model, small_nb, cells, device="cpu").mean
+    folds = small_nb.fold_of(np.arange(len(small_nb.obs)))
     for fold in range(small_nb.n_folds):
-        other = changed(small_nb, small_nb.fold == fold)
+        other = changed(small_nb, folds == fold)
         after = predict_hidden(model, other, cells, device="cpu").mean
-        hidden = small_nb.fold[cells] == fold
+        hidden = folds[cells] == fold
         np.testing.assert_allclose(after[hidden], before[hidden], rtol=1e-6)
         assert not np.allclose(after[~hidden], before[~hidden], rtol=1e-3)
 
@@ -380,7 +395,7 @@ def test_losses_of_cells_are_saved_and_predict_without_a_leak(small_nb, tmp_path
     cells = np.arange(5)
     changed = CountMatrix(small_nb.adata.copy(), "changed")
     dense = changed.counts.toarray()
-    first = small_nb.fold[0] == 0
+    first = small_nb.fold_of(cells)[0] == 0
     dense[0, first] += 50
     changed.adata.X = csr_matrix(dense)
     changed.adata.obs["library_size"] = small_nb.library_size + np.where(

@@ -8,13 +8,14 @@ import torch
 from scipy import stats
 
 from countae.errors import CountMatrixError
-from countae.split import draw_folds, split_cells, visible_size_factor
+from countae.split import KeptFolds, draw_folds, split_cells, visible_size_factor
 
 
-def split(batch, seed=0, test=0.2, validation=0.1):
+def split(batch, seed=0, test=0.2, validation=0.1, most=(10_000, 10_000)):
     return split_cells(
-        np.asarray(batch), test_fraction=test, validation_fraction=validation, seed=seed
-    )
+        np.asarray(batch), test_fraction=test, validation_fraction=validation, seed=seed,
+        max_test_cells=most[0], max_validation_cells=most[1],
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("n", [50, 77, 101, 1_000, 2_503])
@@ -36,6 +37,17 @@ def test_batches_share_the_proportions(seed):
         inside = part[batch == value]
         assert abs((inside == "test").sum() - 0.2 * n) < 2
         assert abs((inside == "validation").sum() - 0.1 * n) < 2
+
+
+def test_held_out_cells_beyond_the_limits_are_trained_on():
+    """Oracle: by hand, 40 test and 25 validation cells of 1,000, two thirds of each from a."""
+    batch = np.random.default_rng(1).permutation(np.repeat(["a", "b"], [670, 330]))
+    part = split(batch, most=(40, 25))
+    assert [(part == name).sum() for name in ("train", "validation", "test")] == [935, 25, 40]
+    for name, number in (("test", 40), ("validation", 25)):
+        assert abs((part[batch == "a"] == name).sum() - 0.67 * number) < 2
+    # the limits change nothing where there are fewer cells
+    np.testing.assert_array_equal(split(batch), split(batch, most=(200, 100)))
 
 
 def test_is_repeatable_and_depends_on_the_seed():
@@ -73,7 +85,7 @@ def test_fewest_cells_are_accepted():
 
 def test_folds_are_uniform_and_independent_of_place():
     """Oracle: χ² of fold shares, of pairs of neighbours, and of pairs 256 cells apart."""
-    fold = draw_folds((1_024, 60), n_folds=5, seed=2)
+    fold = draw_folds(np.arange(1_024), n_genes=60, n_folds=5, seed=2)
     assert fold.dtype == np.uint8
     assert fold.shape == (1_024, 60)
     assert stats.chisquare(np.bincount(fold.ravel(), minlength=5)).pvalue > 1e-4
@@ -86,13 +98,42 @@ def test_folds_are_uniform_and_independent_of_place():
 @pytest.mark.parametrize("cells", [1, 255, 256, 257, 700])
 def test_folds_do_not_depend_on_the_number_of_cells(cells):
     """Oracle: the first rows of a longer matrix."""
-    longer = draw_folds((1_000, 9), n_folds=5, seed=6)
-    np.testing.assert_array_equal(draw_folds((cells, 9), n_folds=5, seed=6), longer[:cells])
+    given = {"n_genes": 9, "n_folds": 5, "seed": 6}
+    longer = draw_folds(np.arange(1_000), **given)
+    np.testing.assert_array_equal(draw_folds(np.arange(cells), **given), longer[:cells])
+
+
+def test_folds_are_those_of_the_first_release():
+    """Oracle: its own lines, which drew all folds of a matrix at once."""
+    expected = np.empty((700, 9), dtype=np.uint8)
+    for block, start in enumerate(range(0, 700, 256)):
+        rng = np.random.Generator(np.random.Philox(key=[6, block]))
+        drawn = rng.integers(5, size=(256, 9), dtype=np.uint8)
+        expected[start : start + 256] = drawn[: 700 - start]
+    given = {"n_genes": 9, "n_folds": 5, "seed": 6}
+    cells = np.random.default_rng(0).permutation(700)[:300]
+    np.testing.assert_array_equal(draw_folds(cells, **given), expected[cells])
+    kept = KeptFolds()
+    for _ in range(2):
+        np.testing.assert_array_equal(kept.of(cells, **given), expected[cells])
+        np.testing.assert_array_equal(kept.of(cells[::-1], **given), expected[cells[::-1]])
+    assert kept.of(cells, **given) is kept.of(cells.copy(), **given)
+    other = kept.of(cells, **(given | {"seed": 7}))
+    np.testing.assert_array_equal(other, draw_folds(cells, **(given | {"seed": 7})))
+
+
+def test_no_more_folds_are_kept_than_fit(monkeypatch):
+    """Limit: with room for one of two requests the second is drawn anew each time."""
+    monkeypatch.setattr("countae.split.FOLD_MEMORY", 100)
+    kept, given = KeptFolds(), {"n_genes": 9, "n_folds": 5, "seed": 6}
+    first, second = np.arange(10), np.arange(10, 20)
+    assert kept.of(first, **given) is kept.of(first, **given)
+    assert kept.of(second, **given) is not kept.of(second, **given)
 
 
 def test_folds_depend_on_the_seed():
     """Oracle: independent draws of five folds agree in a fifth of the entries."""
-    a, b = (draw_folds((500, 40), n_folds=5, seed=seed) for seed in (0, 1))
+    a, b = (draw_folds(np.arange(500), n_genes=40, n_folds=5, seed=seed) for seed in (0, 1))
     assert abs((a == b).mean() - 0.2) < 4 * np.sqrt(0.16 / a.size)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from countae import split
+from countae.counts import _store
 from countae.errors import CountMatrixError
-from countae.files import written_aside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +25,7 @@ class CountMatrix:
 
     Make one with :func:`countae.counts.read_counts` or :meth:`load`. ``obs["library_size"]`` is
     each cell's total over *all* genes of the experiment; after :func:`countae.prepare.prepare`,
-    ``obs["split"]`` and ``layers["fold"]`` say what is held out, and ``uns["countae"]`` holds the
+    ``obs["split"]`` and :meth:`fold_of` say what is held out, and ``uns["countae"]`` holds the
     keys, the reference library size and the seeds. Simulated data carry their truth in
     ``layers["true_mean"]``, ``var["true_…"]`` and ``uns["truth"]``, which names further layers.
     """
@@ -33,8 +35,16 @@ class CountMatrix:
 
     @property
     def counts(self) -> csr_matrix:
-        """Raw counts, (cell, gene), CSR, int32."""
+        """Raw counts, (cell, gene), CSR.
+
+        Those of a file are mapped, read-only, and of the smallest unsigned type that holds them:
+        a sum or a square of two may not fit. Arithmetic starts from :meth:`rows`.
+        """
         return self.adata.X
+
+    def rows(self, cells: np.ndarray | slice) -> csr_matrix:
+        """Raw counts of ``cells``, (cell, gene), CSR, int32, in memory."""
+        return self.counts[cells].astype(np.int32, copy=False)
 
     @property
     def library_size(self) -> np.ndarray:
@@ -84,13 +94,26 @@ class CountMatrix:
 
     def target(self, cells: np.ndarray) -> csr_matrix:
         """Raw counts of ``cells`` that are to be predicted: all, or the hidden molecules."""
-        visible = self.adata.layers.get("visible")
-        return self.counts[cells] if visible is None else self.counts[cells] - visible[cells]
+        visible = self.visible(cells)
+        return self.rows(cells) if visible is None else self.rows(cells) - visible
 
-    @property
-    def fold(self) -> np.ndarray:
-        """Fold in which each entry is hidden, (cell, gene), uint8."""
-        return self.adata.layers["fold"]
+    def targets(self, cells: np.ndarray) -> Targets:
+        """The same, read when rows of it are asked for: of more cells than fit into memory."""
+        return Targets(self, cells)
+
+    def visible(self, cells: np.ndarray) -> csr_matrix | None:
+        """The fixed visible half of the counts of ``cells``, int32, where molecules are hidden."""
+        layer = self.adata.layers.get("visible")
+        return None if layer is None else layer[cells].astype(np.int32, copy=False)
+
+    def fold_of(self, cells: np.ndarray) -> np.ndarray:
+        """Fold in which each entry of ``cells`` is hidden, (cell, gene), uint8; read-only."""
+        seed, n_genes = int(self.info["split_seed"]), self.counts.shape[1]
+        return self._folds.of(cells, n_genes=n_genes, n_folds=self.n_folds, seed=seed)
+
+    @cached_property
+    def _folds(self) -> split.KeptFolds:
+        return split.KeptFolds()
 
     @property
     def n_folds(self) -> int:
@@ -139,13 +162,12 @@ class CountMatrix:
         return CountMatrix(self.adata[cells, genes].copy(), self.source)
 
     def save(self, path: str | Path) -> None:
-        """Write as .h5ad, aside first."""
-        with written_aside(path) as aside:
-            self.adata.write_h5ad(aside, compression="gzip")
+        """Write as .h5ad that can be mapped, aside first."""
+        _store.write(self.adata, path)
 
     @classmethod
     def load(cls, path: str | Path) -> CountMatrix:
-        """Read what :meth:`save` wrote after ``prepare``.
+        """Map what :meth:`save` wrote after ``prepare``; counts are read when they are used.
 
         Raises
         ------
@@ -154,11 +176,27 @@ class CountMatrix:
         """
         from countae.counts._read import read_h5ad
 
-        adata = read_h5ad(path)
-        if "split" not in adata.obs or "fold" not in adata.layers or "countae" not in adata.uns:
+        adata = read_h5ad(path, _store.read)
+        if "split" not in adata.obs or "folds" not in adata.uns.get("countae", ()):
             raise CountMatrixError(
                 f"{path}: must be a counts.h5ad made by `countae prepare`, but it has no "
                 "split, folds "
                 "or provenance. Fix: run `countae prepare` on this file first."
             )
         return cls(adata, str(path))
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Raw counts of ``cells`` that are to be predicted, (cell, gene); ``[rows]`` reads some."""
+
+    matrix: CountMatrix
+    cells: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(cell, gene)."""
+        return len(self.cells), self.matrix.counts.shape[1]
+
+    def __getitem__(self, rows: np.ndarray | slice) -> csr_matrix:
+        return self.matrix.target(self.cells[rows])

@@ -41,7 +41,7 @@ class HiddenMolecules(Protocol):
         """Visible part of each stored count of ``counts``, the rows ``cells``; (stored,)."""
 
     def training_task(self, cells: np.ndarray, generator: torch.Generator) -> Task:
-        counts = self.matrix.counts[cells]
+        counts = self.matrix.rows(cells)
         seed = torch.randint(2**62, (1,), generator=generator).item()
         rng = np.random.default_rng(int(seed))
         visible = counts.copy()
@@ -52,8 +52,8 @@ class HiddenMolecules(Protocol):
         return self._task(cells, visible, counts - visible, library)
 
     def held_out_tasks(self, cells: np.ndarray) -> Iterator[Task]:
-        visible = self.matrix.adata.layers["visible"][cells]
-        yield self._task(cells, visible, self.matrix.target(cells), self._visible_library(cells))
+        counts, visible = self.matrix.rows(cells), self.matrix.visible(cells)
+        yield self._task(cells, visible, counts - visible, self._visible_library(cells))
 
     def whole(self, cells: np.ndarray) -> Task:
         # what was seen in training is half a cell, so that is what the network may be given
@@ -70,7 +70,7 @@ class HiddenMolecules(Protocol):
 
     def unmodelled(self, cells: np.ndarray) -> np.ndarray:
         """Counts of each cell outside the modelled genes."""
-        modelled = self.matrix.counts[cells].sum(axis=1).A1
+        modelled = self.matrix.rows(cells).sum(axis=1).A1
         return np.rint(np.maximum(self.matrix.library_size[cells] - modelled, 0)).astype(np.int64)
 
     def _task(

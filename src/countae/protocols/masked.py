@@ -50,7 +50,7 @@ class Masked(Protocol):
         return self._task(cells, drawn < round(LEVELS / self.matrix.n_folds))
 
     def held_out_tasks(self, cells: np.ndarray) -> Iterator[Task]:
-        fold = np.ascontiguousarray(self.matrix.fold[cells].T)
+        fold = np.ascontiguousarray(self.matrix.fold_of(cells).T)
         for k in range(self.matrix.n_folds):
             yield self._task(cells, fold == k)
 
@@ -60,7 +60,7 @@ class Masked(Protocol):
         return Task(rows, None, size_factor, rows, self.device, *self.groups(cells))
 
     def size_factor(self, cells: np.ndarray) -> np.ndarray:
-        counts, fold = self.matrix.counts[cells].toarray(), self.matrix.fold[cells]
+        counts, fold = self.matrix.rows(cells).toarray(), self.matrix.fold_of(cells)
         size_factor = np.empty(counts.shape)
         for k in range(self.matrix.n_folds):
             of_fold = visible_size_factor(

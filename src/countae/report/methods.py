@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from pathlib import PurePath
 from typing import Any
@@ -95,10 +96,20 @@ def _networks(data: Dataset) -> str:
         f"{halving}, and weight decay {training['weight_decay']}, "
         f"{training['batch_size']} cells per step, at most "
         f"{training['max_epochs']} epochs, stopped after {training['patience']} epochs "
-        "without progress on the validation cells, the best epoch kept. Each step hid a random "
+        f"without progress on the validation cells, the best epoch kept.{_short_epochs(data)} "
+        "Each step hid a random "
         f"1/{folds} of the entries and learnt to predict exactly these. The seeds were "
         f"{listed(_strings(data.seeds))}.{searched}"
     )
+
+
+def _short_epochs(data: Dataset) -> str:
+    """What an epoch was where it was less than a pass over the training cells."""
+    training = data.records[data.losses[0]][0]["training"]
+    steps, cells = training.get("epoch_steps", math.inf), data.triage["parts"]["train"]
+    if cells <= steps * training["batch_size"]:
+        return ""
+    return f" An epoch was {whole(steps)} steps, each with cells that the epoch had not seen."
 
 
 def _used(data: Dataset, section: str) -> dict[str, str]:

@@ -30,12 +30,14 @@ class Simulator:
     """A family of counts: a pure function of a design and a generator.
 
     ``likelihood`` names the registered likelihood that the counts follow given their truth; empty
-    where there is none, so that nobody can say the probability of a count exactly.
+    where there is none, so that nobody can say the probability of a count exactly. ``by_cell``
+    says that no cell's counts depend on which other cells there are, given θ and π per gene.
     """
 
     name: str
     function: Callable[[Design, np.random.Generator], Drawn]
     likelihood: str
+    by_cell: bool = False
 
     def __call__(self, plan: Design, rng: np.random.Generator) -> Drawn:
         """Counts and their truth; see the function's own docstring."""
@@ -48,7 +50,7 @@ class Simulator:
 
 
 def simulator(
-    *, likelihood: str = ""
+    *, likelihood: str = "", by_cell: bool = False
 ) -> Callable[[Callable[[Design, np.random.Generator], Drawn]], Simulator]:
     """Decorator that enters a function as the simulator of its file's name.
 
@@ -56,10 +58,12 @@ def simulator(
     ----------
     likelihood : str
         The registered likelihood of the counts given their truth; empty for none.
+    by_cell : bool
+        Whether cells can be drawn some at a time, so that any number of them can be simulated.
     """
 
     def enter(function: Callable[[Design, np.random.Generator], Drawn]) -> Simulator:
-        member = Simulator(function.__name__, function, likelihood)
+        member = Simulator(function.__name__, function, likelihood, by_cell)
         registry._members[function.__name__] = member
         return member
 

@@ -98,12 +98,14 @@ def random_design(
     level = np.exp(log_mean)
     # one constant for all cells: a cell's library is what its genes make it, up to its depth
     mean = library[:, None] * level / level.sum(axis=1).mean()
-    return Design(mean, label=_numbered("type", label), batch=_numbered("batch", batch))
+    return Design(mean, label=numbered("type", label), batch=numbered("batch", batch))
 
 
-def _numbered(word: str, index: np.ndarray | None) -> np.ndarray | None:
+def numbered(word: str, index: np.ndarray | None) -> np.ndarray | None:
     """Names such as ``type 1`` from numbers that start at zero."""
-    return None if index is None else np.array([f"{word} {k + 1}" for k in index])
+    if index is None:
+        return None
+    return np.array([f"{word} {k + 1}" for k in range(index.max() + 1)])[index]
 
 
 def _check(name: str, value: np.ndarray, allowed: np.ndarray, rule: str) -> None:

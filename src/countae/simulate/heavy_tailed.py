@@ -12,7 +12,7 @@ SHARE = 0.005  # of the entries
 FACTOR, SPREAD = 20.0, 0.5  # median and log standard deviation of an outlier's factor
 
 
-@simulator()
+@simulator(by_cell=True)
 def heavy_tailed(plan: Design, rng: np.random.Generator) -> Drawn:
     r"""Counts NB(μ, θ) of which a share of 0.005 have means some twenty times as large.
 

@@ -9,7 +9,7 @@ from countae.simulate._design import Design
 from countae.simulate._drawn import Drawn
 
 
-@simulator()
+@simulator(by_cell=True)
 def poisson_lognormal(plan: Design, rng: np.random.Generator) -> Drawn:
     r"""Counts Poisson(μ e^ε) with log-normal noise: the NB's variance, a heavier tail.
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from countae.likelihoods import _moments
 from countae.likelihoods._moments import gene_moments
 
 
@@ -64,3 +65,20 @@ def test_stored_zeros_are_zeros(data):
     expected = gene_moments(counts=csr_matrix(counts), size_factor=size)
     actual = gene_moments(counts=stored, size_factor=size)
     np.testing.assert_allclose(actual.zero_probability, expected.zero_probability)
+
+
+@pytest.mark.parametrize("cells", [1, 7, 1_000])
+def test_the_size_of_a_block_changes_no_bit(data, monkeypatch, cells):
+    """Oracle: all cells at once, by SciPy's sparse products and sums over columns."""
+    counts, size = csr_matrix(data[0][:1_500]), data[1][:1_500]
+    monkeypatch.setattr(_moments, "CELLS_AT_A_TIME", cells)
+    found = gene_moments(counts=counts, size_factor=size)
+    whole = counts.astype(np.float64)
+    total, mean = whole.sum(axis=0).A1, whole.sum(axis=0).A1 / size.sum()
+    squares = whole.power(2).sum(axis=0).A1 - 2 * mean * (whole.T @ size)
+    excess = squares + mean**2 * np.square(size).sum() - total
+    theta = mean**2 * np.square(size).sum() / np.maximum(excess, mean**2)
+    scaled = whole.multiply(1.0 / size[:, None]).tocsr()
+    np.testing.assert_array_equal(found.mean, mean)
+    np.testing.assert_array_equal(found.log1p_mean, scaled.log1p().mean(axis=0).A1)
+    np.testing.assert_array_equal(found.inverse_dispersion[1:], theta[1:])
