@@ -63,9 +63,7 @@ def exported(matrix, network, **options):
     genes = pd.DataFrame(
         {"gene": matrix.gene_id, "class": "tie", "best": "zinb", "difference": 0.0}
     )
-    return export(
-        matrix, iter([("zinb", network)]), verdict={}, genes=genes, triage={}, **options
-    )
+    return export(matrix, iter([("zinb", network)]), verdict={}, genes=genes, triage={}, **options)
 
 
 def test_cells_in_pieces_from_a_file_are_all_cells_at_once(small_nb, tmp_path, monkeypatch):

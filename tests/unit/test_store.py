@@ -103,9 +103,7 @@ def test_a_file_that_another_tool_rewrote_is_read(large_counts, tmp_path):
 
 
 def results(matrix):
-    network, record = fit(
-        matrix, "nb", seed=1, network=NETWORK, training=TRAINING, device="cpu"
-    )
+    network, record = fit(matrix, "nb", seed=1, network=NETWORK, training=TRAINING, device="cpu")
     scores = score_network(network, matrix, wanted=[], device="cpu")
     return network.state_dict(), record.validation_loss, scores, describe_genes(matrix)
 

@@ -117,9 +117,7 @@ def write_sparse(parent: h5py.Group, name: str, counts: csr_matrix, **how: Any) 
 
 
 @contextmanager
-def stored(
-    path: str | Path, rest: AnnData | None = None, **how: Any
-) -> Iterator[h5py.File]:
+def stored(path: str | Path, rest: AnnData | None = None, **how: Any) -> Iterator[h5py.File]:
     """An .h5ad file with everything but ``X``, open for it and for layers; renamed at the end."""
     import anndata
     import h5py
@@ -153,14 +151,21 @@ def write(adata: AnnData, path: str | Path) -> None:
 
 def read(path: str | Path) -> AnnData:
     """The AnnData of a file that :func:`write` wrote, or another: what can be mapped is."""
-    import anndata
     import h5py
-    from anndata.io import read_elem
 
     with h5py.File(path) as file:
-        obs, var, uns = (read_elem(file[name]) for name in ("obs", "var", "uns"))
-        layers = {name: _read(file["layers"][name], path) for name in file.get("layers", ())}
-        return anndata.AnnData(_read(file["X"], path), obs=obs, var=var, uns=uns, layers=layers)
+        return contents(file)
+
+
+def contents(file: h5py.File) -> AnnData:
+    """The same of an open file; one that was written to must be flushed."""
+    import anndata
+    from anndata.io import read_elem
+
+    path = file.filename
+    obs, var, uns = (read_elem(file[name]) for name in ("obs", "var", "uns"))
+    layers = {name: _read(file["layers"][name], path) for name in file.get("layers", ())}
+    return anndata.AnnData(_read(file["X"], path), obs=obs, var=var, uns=uns, layers=layers)
 
 
 def _read(element: h5py.Group | h5py.Dataset, path: str | Path) -> Any:

@@ -74,7 +74,7 @@ class GeneSums:
 
 @dataclass(frozen=True)
 class CellSums:
-    """Sums over genes per cell, (cell,), int64: Σx, genes with x > 0, Σx of mitochondrial genes."""
+    """Sums over genes per cell, (cell,), int64: Σx, genes with x > 0, Σx of mitochondria."""
 
     total: np.ndarray
     expressed: np.ndarray
