@@ -177,12 +177,12 @@ def _read(element: h5py.Group | h5py.Dataset, path: str | Path) -> Any:
         return read_elem(element) if found is None else found
     if element.attrs.get("encoding-type") != "csr_matrix":
         return read_elem(element)
-    parts = [_mapped(element[name], path) for name in ("data", "indices", "indptr")]
-    if any(part is None for part in parts):
+    data, indices, indptr = (_mapped(element[n], path) for n in ("data", "indices", "indptr"))
+    if data is None or indices is None or indptr is None:
         return read_elem(element)
     shape = tuple(int(n) for n in element.attrs["shape"])
-    _check(element, parts[2], shape, path)
-    made = csr_matrix(tuple(parts), shape, copy=False)
+    _check(element, indptr, shape, path)
+    made = csr_matrix((data, indices, indptr), shape, copy=False)
     made.has_sorted_indices = made.has_canonical_format = True
     return made
 

@@ -78,4 +78,4 @@ class MseCounts(OnCounts, SquaredError):
             claim = self.from_mean(m[:, genes], torch.as_tensor(log_scale))
             return to_numpy(self.log_pmf(x[:, genes], **claim).sum(dim=0))
 
-        return by_differences(log_likelihood, DIFFERENCE)
+        return by_differences(log_likelihood, DIFFERENCE, cells=len(x))

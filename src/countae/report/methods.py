@@ -84,7 +84,7 @@ def _networks(data: Dataset) -> str:
         if trials
         else ""
     )
-    folds, cells = data.triage["settings"]["split"]["folds"], data.triage["parts"]["train"]
+    folds = data.triage["settings"]["split"]["folds"]
     return (
         f"{network_text(record['network'], _used(data, 'network'))} All started at the gene's "
         "mean, NB and ZINB with the noise that is most probable around it, other losses with "
@@ -94,7 +94,8 @@ def _networks(data: Dataset) -> str:
         f"and weight decay {training['weight_decay']}, "
         f"{training['batch_size']} cells per step, at most "
         f"{training['max_epochs']} epochs, stopped after {training['patience']} epochs "
-        f"without progress on the validation cells, the best epoch kept.{short_epochs(record, cells)} "
+        f"without progress on the validation cells, the best epoch kept."
+        f"{short_epochs(record, data.triage['parts']['train'])} "
         "Each step hid a random "
         f"1/{folds} of the entries and learnt to predict exactly these. The seeds were "
         f"{listed(_strings(data.seeds))}.{searched}"
@@ -114,7 +115,7 @@ def _used(data: Dataset, section: str) -> dict[str, str]:
 
 
 def _scoring(data: Dataset) -> str:
-    folds, cells = data.triage["settings"]["split"]["folds"], data.triage["parts"]["train"]
+    folds = data.triage["settings"]["split"]["folds"]
     return (
         f"Each count of the test cells was predicted once, in {folds} folds, while it was hidden "
         "from the network and from the cell's library size. Every loss was scored as a "
