@@ -32,7 +32,12 @@ def ours(path: Path, train: int, rate: float, everything: bool, epochs: int) -> 
     matrix = matrix_of(path, train)
     model, data = network_of(matrix, "zinb", train), protocol_of(matrix, everything)
     held = protocol_of(matrix, True).whole(np.arange(train, matrix.counts.shape[0]))
-    settings = {"batch_size": BATCH, "learning_rate": rate, "weight_decay": 0.0, "epoch_steps": 10**9}
+    settings = {
+        "batch_size": BATCH,
+        "learning_rate": rate,
+        "weight_decay": 0.0,
+        "epoch_steps": 10**9,
+    }
     trainer, generator = Trainer(model, data, settings), torch.Generator().manual_seed(0)
     trainer.epoch(0, np.arange(BATCH), torch.Generator().manual_seed(1))  # compiled
     seconds, scores = [], []

@@ -164,8 +164,8 @@ def trained(given: dict[str, Any], kind: str, likelihood: str) -> Any:
     cells, generator = np.arange(matrix.counts.shape[0]), torch.Generator().manual_seed(0)
     plain = "auto" if kind in ("ours", "all") else "reference"
     settings = {
-        "batch_size": given["batch"], "learning_rate": RATE, "weight_decay": 0.0, "epoch_steps": 10**9,
-        "implementation": plain,
+        "batch_size": given["batch"], "learning_rate": RATE, "weight_decay": 0.0,
+        "epoch_steps": 10**9, "implementation": plain,
     }  # fmt: skip
     trainer = Trainer(model, data, settings)
     if kind == "textbook":

@@ -244,7 +244,7 @@ for verb in (
 @app.command()
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder of one data set's results.")],
-    output: Annotated[Path, typer.Argument(help="The .h5ad file to write.")],
+    output: Annotated[Path, typer.Argument(help="The .h5ad file, or .zarr folder, to write.")],
     likelihoods: Annotated[str, typer.Option(help="Losses to include.")],
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the networks.")] = 0,
     denoised: Annotated[
@@ -258,15 +258,22 @@ def export(
     """
     import pandas as pd
 
-    from countae.files import read_json, written_aside
+    from countae.files import read_json
 
     matrix = loaded(folder / "counts.h5ad", threads)
+    from countae.export import MOST_DENOISED, fits, write
     from countae.export import export as run
     from countae.fit import load
 
     losses = names(likelihoods)
-    fits = ((name, folder / name / f"seed{seed}") for name in losses)
-    networks = ((name, load(path / "model.safetensors", matrix)) for name, path in fits)
+    folders = ((name, folder / name / f"seed{seed}") for name in losses)
+    networks = ((name, load(path / "model.safetensors", matrix)) for name, path in folders)
+    if denoised and not fits(matrix, len(losses)):
+        denoised = False
+        log.print(
+            f"note: denoised layers of {len(losses)} losses are left out, since they have more "
+            f"than {MOST_DENOISED:,} entries. Fix: name fewer losses, or prepare fewer genes."
+        )
     adata = run(
         matrix,
         networks,
@@ -275,8 +282,7 @@ def export(
         triage=read_json(folder / "triage.json"),
         denoised=denoised,
     )
-    with written_aside(output) as aside:
-        adata.write_h5ad(aside, compression="gzip")
+    write(adata, output)
     log.print(
         f"{output}: {adata.n_obs:,} cells × {adata.n_vars:,} genes, layers {[*adata.layers]}"
     )

@@ -34,10 +34,10 @@ def hide(
     protocols.check(protocol)
     matrix = loaded(counts, threads)
     from countae.fit import load
-    from countae.hold_out import hide as run
+    from countae.hold_out import write_hidden
 
     network = None if model is None else load(config.existing_file(model, "model"), matrix)
-    run(matrix, protocol, network=network, device=device).save(output)
+    write_hidden(matrix, protocol, output, network=network, device=device)
     log.print(f"{protocol}: half of the molecules of {len(matrix.obs):,} cells hidden in {output}")
 
 

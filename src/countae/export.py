@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from countae.counts import CountMatrix
+from countae.counts._store import stored, write_sparse
 from countae.fit import versions
 from countae.metrics.dispersion_standard_error import IDENTIFIABLE, dispersion_standard_error
-from countae.predict import Prediction, reconstruct
+from countae.predict import Prediction, reconstructed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +24,8 @@ if TYPE_CHECKING:
 
     from countae.model import CountAutoencoder
 
+MOST_DENOISED = 250_000_000  # entries of all denoised layers together; these are 1 GB
+MOST_CELLS = 10_000  # evenly chosen ones, to say how well a gene's dispersion can be known
 LOWEST_TESTABLE_MEAN = 0.5  # below it the likelihood-ratio test of extra zeros has no power
 
 
@@ -51,14 +58,21 @@ def export(
         per likelihood and whether the counts can tell them, log scores, class.
         ``uns["countae"]``: provenance, JSON inside strings.
     """
-    adata = matrix.adata.copy()
-    adata.X = adata.X.astype(np.int32)
+    adata = matrix.with_own_tables().adata
+    n_fitted = int((matrix.part != "test").sum())
     for likelihood, network in networks:
-        latent, expected, prediction = reconstruct(network, matrix, device="cpu")
-        adata.obsm[f"X_{likelihood}"] = latent
+        layer, known = f"denoised_{likelihood}", _Known(len(adata), n_fitted)
         if denoised:
-            adata.layers[f"denoised_{likelihood}"] = expected
-        for name, value in _per_gene(prediction, int((matrix.part != "test").sum())).items():
+            adata.layers[layer] = np.empty(adata.shape, np.float32)
+        latents, start = [], 0
+        for latent, expected, prediction in reconstructed(network, matrix, device="cpu"):
+            latents.append(latent)
+            known.add(prediction)
+            if denoised:
+                adata.layers[layer][start : start + len(latent)] = expected
+            start += len(latent)
+        adata.obsm[f"X_{likelihood}"] = np.concatenate(latents)
+        for name, value in known.per_gene().items():
             adata.var[f"{likelihood}_{name}"] = value
     table = genes.set_index("gene").loc[adata.var_names]
     for column in table.columns[table.columns.str.startswith("log_score_")]:
@@ -74,22 +88,94 @@ def export(
     return adata
 
 
-def _per_gene(prediction: Prediction, n_fitted: int) -> dict[str, np.ndarray]:
-    """Inverse dispersion and mean zero probability of each gene, where the likelihood has them.
+def fits(matrix: CountMatrix, losses: int) -> bool:
+    """Whether denoised layers of so many losses are small enough for one file in memory."""
+    return matrix.counts.shape[0] * matrix.counts.shape[1] * losses <= MOST_DENOISED
 
-    Each with a column that says whether the counts can tell it: the standard error of log θ is at
-    most one half; the mean is at least one half, below which extra zeros cannot be seen.
+
+def write(adata: AnnData, path: str | Path) -> None:
+    """Write an exported AnnData, compressed: .h5ad some cells at a time, or .zarr.
+
+    Counts are int32 in the file, whatever they are here, since scanpy calculates with them.
     """
-    found = {}
-    if "inverse_dispersion" in prediction.parameters:
-        theta = prediction.parameters["inverse_dispersion"][0].numpy()
-        error = dispersion_standard_error(
-            mean=prediction.mean, inverse_dispersion=theta, n_fitted=n_fitted
-        )
-        found["inverse_dispersion"] = theta
-        found["inverse_dispersion_identifiable"] = error <= IDENTIFIABLE
-    if "zero_logit" in prediction.parameters:
-        zero = prediction.parameters["zero_logit"].sigmoid()
-        found["zero_probability"] = zero.mean(dim=0).numpy()
-        found["zero_probability_testable"] = prediction.mean.mean(axis=0) >= LOWEST_TESTABLE_MEAN
-    return found
+    path = Path(path)
+    if path.suffix == ".zarr":
+        _write_zarr(adata, path)
+        return
+    with stored(path, _without_counts(adata), compression="gzip") as file:
+        write_sparse(file, "X", adata.X, dtype=np.int32, compressed=True)
+        if "visible" in adata.layers:
+            visible = adata.layers["visible"]
+            write_sparse(file["layers"], "visible", visible, dtype=np.int32, compressed=True)
+
+
+def _write_zarr(adata: AnnData, path: Path) -> None:
+    """Write a folder beside, then put it in place of an earlier one."""
+    import zarr
+    from anndata.io import write_elem
+
+    aside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.zarr")
+    whole = _without_counts(adata)
+    whole.X = adata.X.astype(np.int32)
+    try:
+        write_elem(zarr.open_group(aside, mode="w", zarr_format=2), "/", whole)
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(aside, path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _without_counts(adata: AnnData) -> AnnData:
+    """The same without X and the layer ``visible``."""
+    import anndata
+
+    layers = {name: layer for name, layer in adata.layers.items() if name != "visible"}
+    return anndata.AnnData(
+        obs=adata.obs, var=adata.var, uns=adata.uns, obsm=dict(adata.obsm), layers=layers
+    )
+
+
+class _Known:
+    """What all cells together say of each gene, where the likelihood has such parameters."""
+
+    def __init__(self, n_cells: int, n_fitted: int) -> None:
+        self.n_cells, self.n_fitted, self.seen = n_cells, n_fitted, 0
+        self.every = -(-n_cells // MOST_CELLS)
+        self.sums: dict[str, np.ndarray] = {}
+        self.theta = np.zeros(0)
+        self.sample: list[np.ndarray] = []
+
+    def add(self, prediction: Prediction) -> None:
+        """Take the next cells."""
+        parameters, mean = prediction.parameters, prediction.mean
+        self._sum("mean", mean)
+        if "zero_logit" in parameters:
+            self._sum("zero", parameters["zero_logit"].sigmoid().numpy())
+        if "inverse_dispersion" in parameters:
+            self.theta = parameters["inverse_dispersion"][0].numpy()
+            self.sample.append(mean[-self.seen % self.every :: self.every])
+        self.seen += len(mean)
+
+    def _sum(self, name: str, values: np.ndarray) -> None:
+        self.sums[name] = self.sums.get(name, 0.0) + values.sum(axis=0)
+
+    def per_gene(self) -> dict[str, np.ndarray]:
+        """Inverse dispersion and mean zero probability of each gene.
+
+        Each with a column that says whether the counts can tell it: the standard error of log θ
+        is at most one half; the mean is at least one half, below which extra zeros cannot be seen.
+        """
+        found = {}
+        if self.sample:
+            error = dispersion_standard_error(
+                mean=np.concatenate(self.sample), inverse_dispersion=self.theta,
+                n_fitted=self.n_fitted,
+            )  # fmt: skip
+            found["inverse_dispersion"] = self.theta
+            found["inverse_dispersion_identifiable"] = error <= IDENTIFIABLE
+        if "zero" in self.sums:
+            found["zero_probability"] = self.sums["zero"] / self.n_cells
+            testable = self.sums["mean"] / self.n_cells >= LOWEST_TESTABLE_MEAN
+            found["zero_probability_testable"] = testable
+        return found

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator
+from pathlib import Path
 
-from countae import protocols
+import numpy as np
+from scipy.sparse import csr_matrix, vstack
+
+from countae import protocols, split
 from countae.counts import CountMatrix
+from countae.counts._store import RowWriter, count_type, stored_counts
 from countae.errors import ConfigError
 from countae.model import CountAutoencoder
 from countae.noise import fit_noise
+from countae.noise_heads import thinned
 from countae.predict import predict_hidden
 from countae.protocols._molecules import HiddenMolecules
 
@@ -47,6 +53,60 @@ def hide(
     ConfigError
         For a protocol that hides no molecules, or one that lacks its network.
     """
+    made, halves = _ready(matrix, protocol, network, device)
+    blocks, library = zip(*visible_halves(halves), strict=True)
+    made.adata.layers["visible"] = vstack(blocks, format="csr")
+    made.obs["visible_library_size"] = np.concatenate(library)
+    return made
+
+
+def write_hidden(
+    matrix: CountMatrix,
+    protocol: str,
+    path: str | Path,
+    *,
+    network: CountAutoencoder | None = None,
+    device: str = "auto",
+) -> None:
+    """Write what :func:`hide` makes, some cells at a time; they are drawn twice for that."""
+    made, halves = _ready(matrix, protocol, network, device)
+    number = largest = 0
+    library = []
+    for block, of_block in visible_halves(halves):
+        number, largest = number + block.nnz, max(largest, block.data.max(initial=0))
+        library.append(of_block)
+    made.obs["visible_library_size"] = np.concatenate(library)
+    with stored_counts(made.adata, path) as file:
+        writer = RowWriter(
+            file["layers"], "visible", shape=matrix.counts.shape, stored=number,
+            dtype=count_type(largest),
+        )  # fmt: skip
+        for block, _ in visible_halves(halves):
+            writer.append(block)
+        writer.close()
+
+
+def visible_halves(halves: HiddenMolecules) -> Iterator[tuple[csr_matrix, np.ndarray]]:
+    """The fixed visible half of 256 cells at a time, int32, and their visible library sizes.
+
+    A cell's half depends on its place in the matrix, its counts and the seed alone.
+    """
+    matrix = halves.matrix
+    seed = int(matrix.info["split_seed"])
+    for number, start in enumerate(range(0, len(matrix.obs), split.FOLD_BLOCK)):
+        cells = np.arange(start, min(start + split.FOLD_BLOCK, len(matrix.obs)))
+        rng = np.random.Generator(np.random.Philox(key=[seed + (STREAM << 32), number]))
+        visible = matrix.rows(cells)
+        visible.data = halves.split(visible, cells, rng)
+        visible.eliminate_zeros()
+        unseen = rng.binomial(halves.unmodelled(cells), 0.5)
+        yield visible, visible.sum(axis=1, dtype=np.int64).A1 + unseen
+
+
+def _ready(
+    matrix: CountMatrix, protocol: str, network: CountAutoencoder | None, device: str
+) -> tuple[CountMatrix, HiddenMolecules]:
+    """The matrix with all that a split needs, and the protocol that splits."""
     kind = protocols.get(protocol)
     if not issubclass(kind, HiddenMolecules):
         raise ConfigError(
@@ -58,21 +118,13 @@ def hide(
             f"{matrix.source}: half of the molecules are hidden already ({matrix.protocol}). Fix: "
             "name the counts.h5ad of `countae prepare`."
         )
-    made = CountMatrix(matrix.adata.copy(), matrix.source)
+    made = matrix.with_own_tables()
     made.info["protocol"] = protocol
     if protocol == "nb_splitting":
         _add_inverse_dispersions(made, matrix, network, device)
-    made.adata.layers["visible"] = matrix.counts  # so that the protocol accepts it
-    cells = np.arange(len(matrix.obs))
-    rng = np.random.default_rng([STREAM, int(matrix.info["split_seed"])])
-    visible = matrix.rows(cells)
-    halves = kind(made)
-    visible.data = halves.split(visible, cells, rng)
-    unseen = rng.binomial(halves.unmodelled(cells), 0.5)
-    visible.eliminate_zeros()
-    made.adata.layers["visible"] = visible
-    made.obs["visible_library_size"] = visible.sum(axis=1).A1 + unseen
-    return made
+    with_halves = made.with_own_tables()
+    with_halves.adata.layers["visible"] = matrix.counts  # so that the protocol accepts it
+    return made, kind(with_halves)
 
 
 def _add_inverse_dispersions(
@@ -86,7 +138,7 @@ def _add_inverse_dispersions(
         )
     hold_out = protocols.get("masked")(matrix)
     for name in ("train", "validation"):
-        cells = np.flatnonzero(matrix.part == name)
+        cells = thinned(np.flatnonzero(matrix.part == name))
         noise = fit_noise(
             "nb",
             counts=matrix.rows(cells).toarray().astype(np.float64),

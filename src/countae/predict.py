@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,6 +124,23 @@ def latent_of(
 
 
 @torch.no_grad()
+def reconstructed(
+    network: CountAutoencoder, matrix: CountMatrix, *, device: str = "auto"
+) -> Iterator[tuple[np.ndarray, np.ndarray, Prediction]]:
+    """What :func:`reconstruct` returns, for some cells at a time, in their order."""
+    place = choose_device(device)
+    data, network = _shown(network, matrix, place), network.to(place)
+    for block in data.blocks(np.arange(len(matrix.obs))):
+        task = data.whole(block)
+        parameters = network(
+            task.counts, task.size_factor, condition=task.condition, batch=task.batch
+        )
+        size = network.size(task.counts, task.size_factor, task.condition)
+        mean = network.likelihood.mean(**parameters) / size
+        prediction = Prediction.of(network.likelihood, parameters)
+        yield _latent(network, task), mean.cpu().numpy().astype(np.float32), prediction
+
+
 def reconstruct(
     network: CountAutoencoder, matrix: CountMatrix, *, device: str = "auto"
 ) -> tuple[np.ndarray, np.ndarray, Prediction]:
@@ -139,19 +157,7 @@ def reconstruct(
     prediction : Prediction
         At each cell's own size factor.
     """
-    place = choose_device(device)
-    data, network = _shown(network, matrix, place), network.to(place)
-    latent, denoised, parts = [], [], []
-    for block in data.blocks(np.arange(len(matrix.obs))):
-        task = data.whole(block)
-        latent.append(_latent(network, task))
-        parameters = network(
-            task.counts, task.size_factor, condition=task.condition, batch=task.batch
-        )
-        parts.append(Prediction.of(network.likelihood, parameters))
-        size = network.size(task.counts, task.size_factor, task.condition)
-        mean = network.likelihood.mean(**parameters) / size
-        denoised.append(mean.cpu().numpy().astype(np.float32))
+    latent, denoised, parts = zip(*reconstructed(network, matrix, device=device), strict=True)
     names = parts[0].parameters
     whole = {name: torch.cat([part.parameters[name] for part in parts]) for name in names}
     prediction = Prediction(network.likelihood, whole)

@@ -256,9 +256,10 @@ def simulated(family: str, settings: dict[str, Any]) -> Any:
 
     if settings["n_cells"] * settings["n_genes"] > MOST_WITH_TRUTH:
         raise ConfigError(
-            f"simulate:{family}: {settings['n_cells']:,} cells × {settings['n_genes']:,} genes are "
-            f"more than the {MOST_WITH_TRUTH:,} entries that are simulated in memory. Fix: write "
-            f"them to a file first, with `countae simulate {family} FILE.h5ad`, and name the file."
+            f"simulate:{family}: {settings['n_cells']:,} cells × {settings['n_genes']:,} genes "
+            f"are more than the {MOST_WITH_TRUTH:,} entries that are simulated in memory. Fix: "
+            f"write them to a file first, with `countae simulate {family} FILE.h5ad`, and name "
+            "the file."
         )
     seed = settings["simulation_seed"]
     rng = np.random.default_rng(seed)

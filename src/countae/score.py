@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from countae.model import CountAutoencoder
 
 GENE_BLOCK = 256
+BLOCK_ENTRIES = 2**19  # of a block at most: metrics hold a few dozen numbers of each
 CELL_METRICS = ("log_score", "ranked_probability_score", "brier_zero")
 FOR_THE_VERDICT = ("log_score", "brier_zero", "dispersion_standard_error", "zero_inflation_test")
 KEPT_ENTRIES = "log_score"  # per entry, for the paired comparison of genes
@@ -218,7 +219,8 @@ class _Common:
         self._target = matrix.target(test).tocsc()
         self._null_mean = baselines.get("gene_mean")().mean(matrix, test)
         self.n_genes = matrix.counts.shape[1]
-        self.genes = [slice(s, s + GENE_BLOCK) for s in range(0, self.n_genes, GENE_BLOCK)]
+        width = max(1, min(GENE_BLOCK, BLOCK_ENTRIES // len(test)))
+        self.genes = [slice(s, s + width) for s in range(0, self.n_genes, width)]
 
     def block(
         self, prediction: Prediction, genes: slice, of_cells: dict[str, np.ndarray]

@@ -51,7 +51,7 @@ ALLOWED = {
         "protocols",
         "score_block",
     },
-    "hold_out": {"predict", "noise", "model", "protocols"},
+    "hold_out": {"predict", "noise", "noise_heads", "model", "protocols"},
     "protocol_verdict": {"wording"},
     "simulate": set(),
     "prepare": {"simulate"},

@@ -10,9 +10,11 @@ import pandas as pd
 import scanpy
 from conftest import SETTINGS
 
-from countae.export import export
-from countae.files import written_aside
+from countae import predict
+from countae.counts import CountMatrix
+from countae.export import MOST_DENOISED, export, fits, write
 from countae.fit import fit
+from countae.metrics.dispersion_standard_error import dispersion_standard_error
 
 
 def test_the_exported_file_opens_in_scanpy(small_nb, tmp_path):
@@ -32,8 +34,7 @@ def test_the_exported_file_opens_in_scanpy(small_nb, tmp_path):
         | {f"log_score_{name}": 1.0 for name in names}
     )
     made = export(small_nb, networks, verdict={"sentence": "s"}, genes=genes, triage={"a": 1})
-    with written_aside(tmp_path / "out.h5ad") as aside:
-        made.write_h5ad(aside)
+    write(made, tmp_path / "out.h5ad")
 
     adata = anndata.read_h5ad(tmp_path / "out.h5ad")
     assert adata.X.dtype == np.int32
@@ -56,3 +57,51 @@ def test_the_exported_file_opens_in_scanpy(small_nb, tmp_path):
     assert json.loads(adata.uns["countae"]["verdict"]) == {"sentence": "s"}
     scanpy.pp.neighbors(adata, use_rep="X_nb", n_neighbors=5)
     assert adata.obsp["distances"].shape == (150, 150)
+
+
+def exported(matrix, network, **options):
+    genes = pd.DataFrame(
+        {"gene": matrix.gene_id, "class": "tie", "best": "zinb", "difference": 0.0}
+    )
+    return export(matrix, iter([("zinb", network)]), verdict={}, genes=genes, triage={}, **options)
+
+
+def test_cells_in_pieces_from_a_file_are_all_cells_at_once(small_nb, tmp_path, monkeypatch):
+    """Oracle: ``reconstruct``, and the columns' own definitions over all cells."""
+    training = SETTINGS["training"] | {"max_epochs": 2}
+    network, _ = fit(small_nb, "zinb", seed=0, network=SETTINGS["network"], training=training)
+    small_nb.save(tmp_path / "counts.h5ad")
+    mapped = CountMatrix.load(tmp_path / "counts.h5ad")
+    monkeypatch.setattr("countae.protocols._base.BLOCK", 37)
+    write(exported(mapped, network), tmp_path / "out.h5ad")
+    made = anndata.read_h5ad(tmp_path / "out.h5ad")
+    assert made.X.dtype == np.int32
+    np.testing.assert_array_equal(made.X.toarray(), small_nb.counts.toarray())
+    latent, denoised, prediction = predict.reconstruct(network, small_nb)
+    np.testing.assert_allclose(made.obsm["X_zinb"], latent, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(made.layers["denoised_zinb"], denoised, rtol=1e-4)
+    zero = prediction.parameters["zero_logit"].sigmoid().mean(dim=0)
+    np.testing.assert_allclose(made.var["zinb_zero_probability"], zero, rtol=1e-5)
+    theta = prediction.parameters["inverse_dispersion"][0].numpy()
+    error = dispersion_standard_error(
+        mean=prediction.mean, inverse_dispersion=theta,
+        n_fitted=int((small_nb.part != "test").sum()),
+    )  # fmt: skip
+    found = made.var["zinb_inverse_dispersion_identifiable"]
+    np.testing.assert_array_equal(found, error <= 0.5)
+    testable = prediction.mean.mean(axis=0) >= 0.5
+    np.testing.assert_array_equal(made.var["zinb_zero_probability_testable"], testable)
+    for _ in range(2):  # the second time in place of the first
+        write(exported(mapped, network, denoised=False), tmp_path / "out.zarr")
+    other = anndata.read_zarr(tmp_path / "out.zarr")
+    np.testing.assert_array_equal(other.X.toarray(), made.X.toarray())
+    np.testing.assert_array_equal(other.obsm["X_zinb"], made.obsm["X_zinb"])
+    assert "denoised_zinb" not in other.layers
+    assert not [*tmp_path.glob(".*")]
+
+
+def test_denoised_layers_have_a_limit(small_nb):
+    """Limit: 150 × 40 entries a loss, by hand."""
+    most = MOST_DENOISED // (150 * 40)
+    assert fits(small_nb, most)
+    assert not fits(small_nb, most + 1)

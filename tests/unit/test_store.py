@@ -18,7 +18,7 @@ from countae.counts._store import RowWriter, count_type
 from countae.errors import CountMatrixError
 from countae.fit import fit
 from countae.gene_verdict import describe_genes
-from countae.hold_out import hide
+from countae.hold_out import hide, write_hidden
 from countae.prepare import prepare
 from countae.score import score_network
 
@@ -103,9 +103,7 @@ def test_a_file_that_another_tool_rewrote_is_read(large_counts, tmp_path):
 
 
 def results(matrix):
-    network, record = fit(
-        matrix, "nb", seed=1, network=NETWORK, training=TRAINING, device="cpu"
-    )
+    network, record = fit(matrix, "nb", seed=1, network=NETWORK, training=TRAINING, device="cpu")
     scores = score_network(network, matrix, wanted=[], device="cpu")
     return network.state_dict(), record.validation_loss, scores, describe_genes(matrix)
 
@@ -130,6 +128,46 @@ def test_everything_is_the_same_from_the_file_and_from_memory(large_counts, tmp_
     pd.testing.assert_frame_equal(scores.table, rescored.table, check_exact=True)
     pd.testing.assert_frame_equal(scores.cells, rescored.cells, check_exact=True)
     pd.testing.assert_frame_equal(genes, regenes, check_exact=True)
+
+
+@pytest.mark.parametrize("protocol", ["thinning", "nb_splitting"])
+def test_halves_that_are_written_in_blocks_are_those_in_memory(
+    large_counts, tmp_path, monkeypatch, protocol
+):
+    matrix, path = large_counts
+    network, _ = fit(matrix, "nb", seed=1, network=NETWORK, training=TRAINING, device="cpu")
+    monkeypatch.setattr("countae.counts._store.ROWS_AT_ONCE", 11)
+    expected = hide(matrix, protocol, network=network)
+    write_hidden(CountMatrix.load(path), protocol, tmp_path / "half.h5ad", network=network)
+    found = CountMatrix.load(tmp_path / "half.h5ad")
+    assert found.adata.layers["visible"].dtype == np.uint16
+    cells = np.arange(len(matrix.obs))
+    assert (found.visible(cells) != expected.visible(cells)).nnz == 0
+    assert (found.rows(cells) != matrix.counts).nnz == 0
+    np.testing.assert_array_equal(
+        found.obs["visible_library_size"], expected.obs["visible_library_size"]
+    )
+    assert "visible" not in matrix.adata.layers
+    assert matrix.protocol == "masked"
+
+
+def test_halves_are_drawn_block_by_block(large_counts):
+    """Oracle: Binomial(x, 1/2) by the generator of each 256 cells; other blocks differ."""
+    matrix = large_counts[0]
+    cells = np.arange(len(matrix.obs))
+    twice = CountMatrix(
+        anndata.concat([matrix.adata] * 4, index_unique="-", uns_merge="same"), "four times"
+    )
+    twice.adata.var = matrix.adata.var.copy()
+    found = hide(twice, "thinning").adata.layers["visible"]
+    rng = np.random.Generator(np.random.Philox(key=[0x5EED << 32, 1]))
+    rows = twice.rows(np.arange(256, 512))
+    np.testing.assert_array_equal(
+        found[256:512].toarray()[rows.toarray() > 0], rng.binomial(rows.data, 0.5)
+    )
+    first = hide(matrix, "thinning").adata.layers["visible"]
+    assert (found[cells] != first).nnz == 0
+    assert (found[len(cells) + cells] != first).nnz > 0
 
 
 def test_a_square_that_no_int32_holds_is_right(large_counts):

@@ -33,7 +33,10 @@ def batched(tmp_path):
     """Counts of 420 cells × 150 genes in three batches, some cells and genes to be removed."""
     rng = np.random.default_rng(2)
     batch = rng.choice(["a", "b", "c"], 420, p=[0.5, 0.3, 0.2])
-    mean = rng.gamma(0.5, 3.0, 150) * (1 + 2 * rng.random((3, 150)))[np.unique(batch).searchsorted(batch)]
+    mean = (
+        rng.gamma(0.5, 3.0, 150)
+        * (1 + 2 * rng.random((3, 150)))[np.unique(batch).searchsorted(batch)]
+    )
     counts = rng.poisson(rng.gamma(1.5, mean / 1.5))
     counts[::40] = 0
     return write(tmp_path, counts, batch=batch, donor=rng.choice(["x", "y"], 420))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -160,6 +161,17 @@ class CountMatrix:
     def subset(self, cells: np.ndarray | slice, genes: np.ndarray | slice) -> CountMatrix:
         """The same data with some cells and genes only."""
         return CountMatrix(self.adata[cells, genes].copy(), self.source)
+
+    def with_own_tables(self) -> CountMatrix:
+        """The same counts, not copied, with tables and information that may be added to."""
+        import anndata
+
+        adata = self.adata
+        made = anndata.AnnData(
+            adata.X, obs=adata.obs.copy(), var=adata.var.copy(), uns=deepcopy(adata.uns),
+            layers=dict(adata.layers),
+        )  # fmt: skip
+        return CountMatrix(made, self.source)
 
     def save(self, path: str | Path) -> None:
         """Write as .h5ad that can be mapped, aside first."""

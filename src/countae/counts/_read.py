@@ -57,8 +57,6 @@ def read_counts(
     CountMatrixError
         When what it holds is not what was promised.
     """
-    import anndata
-
     reader = open_counts(source, layer=layer, simulate=simulate)
     keys = {
         "label_key": label_key, "batch_key": batch_key, "library_size_key": library_size_key,

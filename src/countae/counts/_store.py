@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ALIGNED = 64  # bytes; arrays that start elsewhere cannot be used where they are
 MOST_IN_INT32 = 2**31 - 1
 CHECKED_AT_ONCE = 2**22  # indices
+ROWS_AT_ONCE = 2**13
 CSR = {"encoding-type": "csr_matrix", "encoding-version": "0.1.0"}
 GROWING = {
     "maxshape": (None,), "chunks": (2**16,), "compression": "gzip", "compression_opts": 1,
@@ -48,6 +49,8 @@ class RowWriter:
         Number of non-zero counts, if it is known.
     dtype : dtype
         Of the counts; see :func:`count_type`.
+    compressed : bool
+        Whether the arrays are compressed all the same, so that they cannot be mapped.
     """
 
     def __init__(
@@ -58,12 +61,13 @@ class RowWriter:
         shape: tuple[int, int],
         stored: int | None,
         dtype: Any,
+        compressed: bool = False,
     ) -> None:
         index = np.int64 if stored is None or stored > MOST_IN_INT32 else np.int32
         group = parent.create_group(name)
         group.attrs.update(CSR | {"shape": np.array(shape, np.int64)})
         self.dtype, self.shape, self.stored = np.dtype(dtype), shape, stored
-        size, how = (0, GROWING) if stored is None else (stored, {})
+        size, how = stored or 0, GROWING if stored is None or compressed else {}
         self._data = group.create_dataset("data", (size,), self.dtype, **how)
         self._indices = group.create_dataset("indices", (size,), index, **how)
         self._indptr = group.create_dataset("indptr", (shape[0] + 1,), index)
@@ -103,50 +107,65 @@ class RowWriter:
         )
 
 
-def write_sparse(parent: h5py.Group, name: str, counts: csr_matrix) -> None:
-    """Write counts that are in memory, or mapped, as a sparse matrix that can be mapped."""
-    dtype = count_type(counts.data.max(initial=0))
-    writer = RowWriter(parent, name, shape=counts.shape, stored=counts.nnz, dtype=dtype)
-    writer.append(counts)
+def write_sparse(parent: h5py.Group, name: str, counts: csr_matrix, **how: Any) -> None:
+    """Write counts that are in memory, or mapped, as a sparse matrix; see :class:`RowWriter`."""
+    how = {"dtype": count_type(counts.data.max(initial=0)), "stored": counts.nnz} | how
+    writer = RowWriter(parent, name, shape=counts.shape, **how)
+    for start in range(0, counts.shape[0], ROWS_AT_ONCE):
+        writer.append(counts[start : start + ROWS_AT_ONCE])
     writer.close()
 
 
 @contextmanager
-def stored(path: str | Path, rest: AnnData | None = None) -> Iterator[h5py.File]:
+def stored(path: str | Path, rest: AnnData | None = None, **how: Any) -> Iterator[h5py.File]:
     """An .h5ad file with everything but ``X``, open for it and for layers; renamed at the end."""
     import anndata
     import h5py
 
     with written_aside(path) as aside:
-        (anndata.AnnData() if rest is None else rest).write_h5ad(aside)
+        (anndata.AnnData() if rest is None else rest).write_h5ad(aside, **how)
         aligned = {"alignment_threshold": ALIGNED, "alignment_interval": ALIGNED}
         with h5py.File(aside, "r+", **aligned) as file:
             file.pop("X", None)
             yield file
 
 
-def write(adata: AnnData, path: str | Path) -> None:
-    """Write an AnnData whose X and layer ``visible`` are counts; these can be mapped."""
+@contextmanager
+def stored_counts(adata: AnnData, path: str | Path) -> Iterator[h5py.File]:
+    """The same of an AnnData with its counts written, but without the layer ``visible``."""
     import anndata
 
     kept = {name: layer for name, layer in adata.layers.items() if name != "visible"}
     rest = anndata.AnnData(obs=adata.obs, var=adata.var, uns=adata.uns, layers=kept)
     with stored(path, rest) as file:
         write_sparse(file, "X", adata.X)
+        yield file
+
+
+def write(adata: AnnData, path: str | Path) -> None:
+    """Write an AnnData whose X and layer ``visible`` are counts; these can be mapped."""
+    with stored_counts(adata, path) as file:
         if "visible" in adata.layers:
             write_sparse(file["layers"], "visible", adata.layers["visible"])
 
 
 def read(path: str | Path) -> AnnData:
     """The AnnData of a file that :func:`write` wrote, or another: what can be mapped is."""
-    import anndata
     import h5py
-    from anndata.io import read_elem
 
     with h5py.File(path) as file:
-        obs, var, uns = (read_elem(file[name]) for name in ("obs", "var", "uns"))
-        layers = {name: _read(file["layers"][name], path) for name in file.get("layers", ())}
-        return anndata.AnnData(_read(file["X"], path), obs=obs, var=var, uns=uns, layers=layers)
+        return contents(file)
+
+
+def contents(file: h5py.File) -> AnnData:
+    """The same of an open file; one that was written to must be flushed."""
+    import anndata
+    from anndata.io import read_elem
+
+    path = file.filename
+    obs, var, uns = (read_elem(file[name]) for name in ("obs", "var", "uns"))
+    layers = {name: _read(file["layers"][name], path) for name in file.get("layers", ())}
+    return anndata.AnnData(_read(file["X"], path), obs=obs, var=var, uns=uns, layers=layers)
 
 
 def _read(element: h5py.Group | h5py.Dataset, path: str | Path) -> Any:
@@ -158,12 +177,12 @@ def _read(element: h5py.Group | h5py.Dataset, path: str | Path) -> Any:
         return read_elem(element) if found is None else found
     if element.attrs.get("encoding-type") != "csr_matrix":
         return read_elem(element)
-    parts = [_mapped(element[name], path) for name in ("data", "indices", "indptr")]
-    if any(part is None for part in parts):
+    data, indices, indptr = (_mapped(element[n], path) for n in ("data", "indices", "indptr"))
+    if data is None or indices is None or indptr is None:
         return read_elem(element)
     shape = tuple(int(n) for n in element.attrs["shape"])
-    _check(element, parts[2], shape, path)
-    made = csr_matrix(tuple(parts), shape, copy=False)
+    _check(element, indptr, shape, path)
+    made = csr_matrix((data, indices, indptr), shape, copy=False)
     made.has_sorted_indices = made.has_canonical_format = True
     return made
 

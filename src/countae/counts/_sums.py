@@ -52,9 +52,11 @@ class GeneSums:
 
     def __add__(self, other: GeneSums) -> GeneSums:
         """Sums over the cells of both."""
-        added = (getattr(self, n) + getattr(other, n) for n in ("total", "square", "seen", "ones"))
-        largest = np.maximum(self.largest, other.largest)
-        return GeneSums(self.cells + other.cells, *added, largest)
+        return GeneSums(
+            self.cells + other.cells, self.total + other.total, self.square + other.square,
+            self.seen + other.seen, self.ones + other.ones,
+            np.maximum(self.largest, other.largest),
+        )  # fmt: skip
 
     def of_genes(self, genes: np.ndarray) -> GeneSums:
         """The same for some genes."""
@@ -74,7 +76,7 @@ class GeneSums:
 
 @dataclass(frozen=True)
 class CellSums:
-    """Sums over genes per cell, (cell,), int64: Σx, genes with x > 0, Σx of mitochondrial genes."""
+    """Sums over genes per cell, (cell,), int64: Σx, genes with x > 0, Σx of mitochondria."""
 
     total: np.ndarray
     expressed: np.ndarray

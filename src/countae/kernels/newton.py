@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 LARGEST_STEP = 2.0
+MOST_ENTRIES = 2**20  # (cell, gene) that a function by differences sees at once
 
 # From parameters (head, some genes) and the index of these genes to value (some genes,),
 # gradient (head, some genes) and Hessian (head, head, some genes).
@@ -67,7 +68,7 @@ def maximise_per_gene(
 
 
 def by_differences(
-    value: Callable[[np.ndarray, np.ndarray], np.ndarray], step: float
+    value: Callable[[np.ndarray, np.ndarray], np.ndarray], step: float, *, cells: int = 1
 ) -> Derivatives:
     """Derivatives of a function of one parameter by central differences.
 
@@ -77,12 +78,19 @@ def by_differences(
         From the parameter, (some genes,), and the index of these genes to (some genes,).
     step : float
         Large enough that differences of the values are no rounding.
+    cells : int
+        Behind each gene's value, so that no more genes are looked at together than fit.
     """
+    width = max(1, MOST_ENTRIES // cells)
+
+    def of_all(raw: np.ndarray, genes: np.ndarray) -> np.ndarray:
+        parts = (slice(start, start + width) for start in range(0, len(genes), width))
+        return np.concatenate([value(raw[part], genes[part]) for part in parts])
 
     def derivatives(
         raw: np.ndarray, genes: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        below, at, above = (value(raw[0] + shift, genes) for shift in (-step, 0.0, step))
+        below, at, above = (of_all(raw[0] + shift, genes) for shift in (-step, 0.0, step))
         slope, bend = (above - below) / (2 * step), (above - 2 * at + below) / step**2
         return at, slope[None], bend[None, None]
 

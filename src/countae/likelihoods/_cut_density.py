@@ -110,7 +110,7 @@ class CutDensity(Likelihood):
 
         guess = to_numpy(self._guess(x, wide))[None]
         level = to_numpy(self.mean(**wide).mean(dim=0).clamp(min=LOWEST_LEVEL))
-        fits = by_differences(log_likelihood, DIFFERENCE)
+        fits = by_differences(log_likelihood, DIFFERENCE, cells=len(x))
         best, _ = most_probable(fits, guess, np.full_like(guess, WIDE), level)
         return {"log_scale": to_tensor(best[0], counts)}
 

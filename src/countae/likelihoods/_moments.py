@@ -69,6 +69,7 @@ def _sums(counts: csr_matrix | Targets, size: np.ndarray) -> np.ndarray:
         gene, x = block.indices, block.data.astype(np.float64)
         s = np.repeat(size[start : start + CELLS_AT_A_TIME], np.diff(block.indptr))
         # added one by one, so that the result does not depend on where a block ends
-        for row, value in zip(sums, (x, x != 0, x**2, x * s, np.log1p(x * (1 / s)) * (1 / cells))):
+        values = (x, x != 0, x**2, x * s, np.log1p(x * (1 / s)) * (1 / cells))
+        for row, value in zip(sums, values, strict=True):
             np.add.at(row, gene, value)
     return sums

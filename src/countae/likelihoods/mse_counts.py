@@ -81,7 +81,7 @@ class MseCounts(OnCounts, SquaredError):
             log_pmf = self.log_pmf(x[:, genes], location=location, scale=scale, size_factor=one)
             return to_numpy(log_pmf.sum(dim=0))
 
-        return by_differences(log_likelihood, DIFFERENCE)
+        return by_differences(log_likelihood, DIFFERENCE, cells=len(x))
 
 
 def _scale(log_scale: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ class NBSplitting(HiddenMolecules):
                 f"dispersions, but var has no {sorted(missing)}. Fix: make the file with "
                 "`countae hide COUNTS OUTPUT --protocol nb_splitting --model MODEL`."
             )
+        self._trained_on = matrix.part == "train"
         # training cells are split with the θ of the validation cells, all others with theirs
         self._theta = {
             part: matrix.adata.var[f"countae_theta_{part}"].to_numpy(np.float64)
@@ -47,7 +48,7 @@ class NBSplitting(HiddenMolecules):
         }
 
     def split(self, counts: csr_matrix, cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        in_training = np.repeat(self.matrix.part[cells] == "train", np.diff(counts.indptr))
+        in_training = np.repeat(self._trained_on[cells], np.diff(counts.indptr))
         theta = np.where(
             in_training,
             self._theta["validation"][counts.indices],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from pathlib import PurePath
 from typing import Any
@@ -11,7 +10,7 @@ from countae import config
 from countae.report.glossary import entries
 from countae.report.load import NULL, Dataset
 from countae.report.look import percent, whole
-from countae.report.network_text import REFERENCE, is_variational, network_text
+from countae.report.network_text import REFERENCE, is_variational, network_text, short_epochs
 from countae.report.tables import plain
 from countae.wording import listed, short
 
@@ -96,20 +95,12 @@ def _networks(data: Dataset) -> str:
         f"{halving}, and weight decay {training['weight_decay']}, "
         f"{training['batch_size']} cells per step, at most "
         f"{training['max_epochs']} epochs, stopped after {training['patience']} epochs "
-        f"without progress on the validation cells, the best epoch kept.{_short_epochs(data)} "
+        f"without progress on the validation cells, the best epoch kept."
+        f"{short_epochs(record, data.triage['parts']['train'])} "
         "Each step hid a random "
         f"1/{folds} of the entries and learnt to predict exactly these. The seeds were "
         f"{listed(_strings(data.seeds))}.{searched}"
     )
-
-
-def _short_epochs(data: Dataset) -> str:
-    """What an epoch was where it was less than a pass over the training cells."""
-    training = data.records[data.losses[0]][0]["training"]
-    steps, cells = training.get("epoch_steps", math.inf), data.triage["parts"]["train"]
-    if cells <= steps * training["batch_size"]:
-        return ""
-    return f" An epoch was {whole(steps)} steps, each with cells that the epoch had not seen."
 
 
 def _used(data: Dataset, section: str) -> dict[str, str]:

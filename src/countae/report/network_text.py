@@ -67,3 +67,12 @@ def _variational(network: dict[str, Any]) -> str:
         f"over the number of predicted counts, was added to the loss with weight "
         f"{network['kl_weight']}{rising}; validation losses and predictions took its mean."
     )
+
+
+def short_epochs(record: dict[str, Any], cells: int) -> str:
+    """What an epoch was where it was less than a pass over the training cells."""
+    training = record["training"]
+    steps = training.get("epoch_steps", cells)  # records of earlier versions have none
+    if cells <= steps * training["batch_size"]:
+        return ""
+    return f" An epoch was {steps:,} steps, each with cells that the epoch had not seen."

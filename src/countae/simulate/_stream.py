@@ -75,11 +75,14 @@ class Population:
         rng = _stream(self.seed, number)
         level, label, batch, library = self._levels(BLOCK, rng)
         mean = library[:, None] * level / self.expected
-        plan = Design(mean, inverse_dispersion=self.theta, zero_probability=self.zero)
-        drawn = self.family(plan, rng)
+        drawn = self.family(self.plan(mean), rng)
         table = {"cell_type": label, "batch": batch, "true_library_size": drawn.mean.sum(axis=1)}
         counts = csr_matrix(drawn.counts[:cells].astype(np.int32))
         return counts, pd.DataFrame(table)[:cells]
+
+    def plan(self, mean: np.ndarray) -> Design:
+        """Cells with some means and the noise of this population."""
+        return Design(mean, inverse_dispersion=self.theta, zero_probability=self.zero)
 
     def blocks(self, cells: int, threads: int) -> Iterator[tuple[csr_matrix, pd.DataFrame]]:
         """All blocks in order, drawn by some threads; few are waiting at a time."""
@@ -151,10 +154,9 @@ def _write_tables(file: Any, population: Population, tables: list[pd.DataFrame])
         del obs["batch"]
     obs.index = [f"cell{i}" for i in range(len(obs))]
     genes = [f"gene{j}" for j in range(len(population.level))]
-    var = pd.DataFrame({"true_inverse_dispersion": population.theta}, index=genes)
-    if population.family.likelihood == "zinb":
-        var["true_zero_probability"] = population.zero
-    family = population.family
+    family, gene = population.family, population.plan(np.ones((1, len(genes))))
+    drawn = family(gene, _stream(population.seed, PILOT))
+    var = pd.DataFrame({f"true_{k}": v for k, v in drawn.parameters.items()}, index=genes)
     truth = {"family": family.name, "likelihood": family.likelihood, "seed": population.seed}
     for name, value in {"obs": obs, "var": var, "uns": {"truth": truth}}.items():
         file.pop(name, None)

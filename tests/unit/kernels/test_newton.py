@@ -178,8 +178,26 @@ def test_differences_of_a_parabola_are_its_derivatives():
     """Oracle by hand: k(a − c)² has the slope 2k(a − c) and the bend 2k, to rounding."""
     centre, steep = np.array([0.3, -2.0, 1.0]), np.array([-1.0, -4.0, 0.5])
     genes, at = np.array([2, 0]), np.array([[0.7, 1.5]])
-    found = by_differences(lambda a, g: steep[g] * (a - centre[g]) ** 2, 0.1)(at, genes)
+    parabola = by_differences(lambda a, g: steep[g] * (a - centre[g]) ** 2, 0.1)
+    found = parabola(at, genes)
     away = at[0] - centre[genes]
     np.testing.assert_allclose(found[0], steep[genes] * away**2, rtol=1e-12)
     np.testing.assert_allclose(found[1], [2 * steep[genes] * away], rtol=1e-10)
     np.testing.assert_allclose(found[2], [[2 * steep[genes]]], rtol=1e-8)
+
+
+def test_genes_are_looked_at_some_at_a_time(monkeypatch):
+    """Oracle: all genes at once; no piece has more entries than are allowed."""
+    monkeypatch.setattr("countae.kernels.newton.MOST_ENTRIES", 30)
+    centre, seen = np.random.default_rng(0).normal(size=10), []
+
+    def value(at, genes):
+        seen.append(len(genes))
+        return -((at - centre[genes]) ** 4)
+
+    raw, genes = np.random.default_rng(1).normal(size=(1, 7)), np.array([1, 2, 4, 5, 6, 8, 9])
+    found = by_differences(value, 0.1, cells=9)(raw, genes)
+    assert max(seen) == 3
+    expected = by_differences(value, 0.1)(raw, genes)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
