@@ -19,3 +19,7 @@ class FitDivergedError(CountaeError):
 
 class ScoreError(CountaeError):
     """Scores, or the files they come from, do not fit together."""
+
+
+class StorageError(CountaeError):
+    """There is no room for a file."""

@@ -27,8 +27,10 @@ ALLOWED = {
     "noise_heads": {"likelihoods", "kernels"},
     "start": {"likelihoods", "noise_heads"},
     "training": {"model", "likelihoods", "protocols", "fused"},
+    "checkpoint": {"training", "fingerprint"},
     "fit": {
         "training",
+        "checkpoint",
         "model",
         "likelihoods",
         "protocols",
@@ -93,7 +95,7 @@ ALLOWED = {
 }
 TORCH_ROOMS = {
     "likelihoods", "kernels", "protocols", "layers", "model", "start", "fit", "predict", "noise",
-    "noise_heads", "baselines", "options", "fused", "training",
+    "noise_heads", "baselines", "options", "fused", "training", "checkpoint",
 }  # fmt: skip
 
 
