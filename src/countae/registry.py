@@ -45,13 +45,24 @@ def plugin_files(package: str) -> list[Path]:
     return sorted(path for path in files if not path.name.startswith("_"))
 
 
+def shown(name: object, width: int = 60) -> str:
+    """A name from a file as a message may quote it: on one line, cut when it is long."""
+    text = name if isinstance(name, str) else str(name)
+    return repr(text) if len(text) <= width else f"{text[:width]!r}… ({len(text):,} characters)"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Sentence that proposes the nearest known name and lists the others."""
-    known = sorted(map(str, known))
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    known = sorted(_short(text) for text in known)
+    near = difflib.get_close_matches(_short(name), known, n=1, cutoff=0.5)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    shown = ", ".join(known[:20]) + (f", … ({len(known):,} in all)" if len(known) > 20 else "")
-    return f"{hint}Known: {shown or 'none'}."
+    some = ", ".join(known[:20]) + (f", … ({len(known):,} in all)" if len(known) > 20 else "")
+    return f"{hint}Known: {some or 'none'}."
+
+
+def _short(name: object) -> str:
+    """A name on one line and cut: names come from files, and comparing long ones takes minutes."""
+    return " ".join(str(name)[:100].split())
 
 
 class Registry:

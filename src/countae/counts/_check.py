@@ -2,86 +2,106 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
 from countae.errors import CountMatrixError
-from countae.registry import did_you_mean
+from countae.registry import did_you_mean, shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ROUNDING = 1e-6  # floats this near to integers are counts that went through a float format
+LARGEST = 2**31 - 1
 
 
 def checked_counts(
-    matrix: Any, *, source: str, place: str, cell_id: np.ndarray, gene_id: np.ndarray, hint: str
+    block: sparse.csr_matrix,
+    *,
+    where: str,
+    cell_id: np.ndarray,
+    gene_id: np.ndarray,
+    hint: Callable[[], str],
+    values_before: int | None = None,
 ) -> tuple[sparse.csr_matrix, bool]:
-    """The matrix as int32 CSR, and whether its floats had to be rounded.
+    """A block of consecutive cells as canonical int32 CSR, and whether floats were rounded.
 
     Parameters
     ----------
-    matrix : array or sparse matrix, (cell, gene)
-    source, place : str
-        File, and the part of it (``X``, ``layer 'counts'``), for messages.
+    block : csr_matrix, (cell, gene)
+        Its arrays may be changed.
+    where : str
+        File, and the part of it (``counts.h5ad: layer 'counts'``), for messages.
     cell_id, gene_id : ndarray of str
-    hint : str
-        Sentence on where counts were found instead; may be empty.
+        Names of the block's cells and of all genes.
+    hint : callable
+        Sentence on where counts are instead, which may be empty; asked only after a bad value.
+    values_before : int
+        Stored values of the blocks before; None when this block is the whole matrix.
 
     Raises
     ------
     CountMatrixError
-        When the matrix is empty, or any value is negative, not finite, not within 1e-6 of an
-        integer, or above 2^31 − 1.
+        When any value is negative, not finite, not within 1e-6 of an integer, or above 2^31 − 1.
     """
-    where = f"{source}: {place}"
-    if 0 in matrix.shape:
-        raise CountMatrixError(
-            f"{where} must hold at least one cell and one gene, found {matrix.shape[0]:,} cells × "
-            f"{matrix.shape[1]:,} genes. Fix: check how the file was filtered or written."
-        )
-    if matrix.dtype.kind in "biu":
-        matrix = matrix.astype(np.int64)
-    elif matrix.dtype == np.float16:
-        matrix = matrix.astype(np.float32)
-    counts = sparse.csr_matrix(matrix)
-    counts.sum_duplicates()
-    values = counts.data
+    values = block.data
     if values.dtype.kind not in "iufb":
         raise CountMatrixError(
             f"{where} must hold numbers, found values of type {values.dtype}. Fix: store counts."
         )
-    with np.errstate(invalid="ignore"):
-        whole = np.rint(values)
-        bad = ~((values >= 0) & (np.abs(values - whole) <= ROUNDING) & (whole < 2**31))
-    if bad.any():
+    block = _without_duplicates(block)
+    counts, bad, rounded = _as_integers(block.data)
+    if bad is not None:
         first = int(np.flatnonzero(bad)[0])
-        row = int(np.searchsorted(counts.indptr, first, side="right")) - 1
+        row = int(np.searchsorted(block.indptr, first, side="right")) - 1
+        number = f"{bad.sum():,} of {bad.size:,} stored values are not"
+        if values_before is not None:
+            read = values_before + bad.size
+            number = f"at least {bad.sum():,} are not (of the {read:,} stored values read so far)"
         raise CountMatrixError(
-            f"{where} must hold raw counts (non-negative integers), but {bad.sum():,} of "
-            f"{values.size:,} stored values are not; first: {values[first]:.4g} at cell "
-            f"{cell_id[row]!r}, gene {gene_id[counts.indices[first]]!r}. "
-            f"{_cause(values[bad], values.size)} "
-            f"Fix: {hint or 'name the layer with raw counts in the `layer` column.'}"
+            f"{where} must hold raw counts (non-negative integers), but {number}; first: "
+            f"{block.data[first]:.4g} at cell {shown(cell_id[row])}, gene "
+            f"{shown(gene_id[block.indices[first]])}. {_cause(block.data[bad], bad.size)} "
+            f"Fix: {hint() or 'name the layer with raw counts in the `layer` column.'}"
         )
-    rounded = bool((whole != values).any())
-    counts = sparse.csr_matrix(
-        (whole.astype(np.int32), counts.indices, counts.indptr), counts.shape
-    )
-    counts.eliminate_zeros()
-    counts.sort_indices()
-    return counts, rounded
+    clean = sparse.csr_matrix((counts, block.indices, block.indptr), block.shape)
+    clean.has_canonical_format = True
+    clean.eliminate_zeros()
+    return clean, rounded
 
 
-def holds_counts(matrix: Any) -> bool:
-    """Whether a matrix holds raw counts, for a proposal; reads it whole."""
-    values = matrix.data if sparse.issparse(matrix) else np.asarray(matrix)
-    if values.dtype.kind not in "iuf" or values.size == 0:
-        return False
+def _without_duplicates(block: sparse.csr_matrix) -> sparse.csr_matrix:
+    """The block with sorted genes, and entries that stand twice added without overflow."""
+    if not block.has_canonical_format:
+        if block.dtype.kind in "bui":
+            block = block.astype(np.float64 if block.dtype == np.uint64 else np.int64)
+        block.sum_duplicates()
+    return block
+
+
+def _as_integers(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, bool]:
+    """Values as int32, where they are no counts (None: nowhere), and whether any was rounded."""
     with np.errstate(invalid="ignore"):
-        return bool(np.all((values >= 0) & (np.abs(values - np.rint(values)) <= ROUNDING)))
+        counts = values.astype(np.int32)
+    if values.size == 0 or (counts.min() >= 0 and np.array_equal(counts, values)):
+        return counts, None, False
+    if values.dtype.kind not in "f":
+        bad = (values < 0) | (values > LARGEST)
+        return counts, bad, False
+    exact = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        whole = np.rint(exact)
+        bad = ~((whole >= 0) & (np.abs(exact - whole) <= ROUNDING) & (whole <= LARGEST))
+        bad |= exact < 0
+        return whole.astype(np.int32), bad if bad.any() else None, bool((whole != exact).any())
+
+
+def holds_counts(values: np.ndarray) -> bool:
+    """Whether all values of a block are counts."""
+    return values.dtype.kind in "iuf" and _as_integers(values)[1] is None
 
 
 def check_names(names: np.ndarray, *, source: str, what: str) -> None:
@@ -89,12 +109,12 @@ def check_names(names: np.ndarray, *, source: str, what: str) -> None:
     unique, first, number = np.unique(names, return_index=True, return_counts=True)
     if (number > 1).any():
         twice = unique[number > 1]
-        shown = ", ".join(map(repr, twice[:3]))
+        first_ones = ", ".join(map(shown, twice[:3]))
         mend = "obs_names_make_unique" if what == "cell" else "var_names_make_unique"
         raise CountMatrixError(
             f"{source}: {what} names must be unique, but {len(twice):,} occur more than once; "
             "first: "
-            f"{shown}. Gene symbols and joined samples often repeat. Fix: use stable "
+            f"{first_ones}. Gene symbols and joined samples often repeat. Fix: use stable "
             "identifiers, or "
             f"adata.{mend}() before saving."
         )
@@ -112,8 +132,8 @@ def check_key(table: pd.DataFrame, key: str, *, source: str, setting: str) -> No
         raise CountMatrixError(
             f"{source}: the obs column {key!r} (`{setting}`) must have a value for every cell, "
             f"but {missing.sum():,} of {missing.size:,} are missing; first: cell "
-            f"{table.index[missing][0]!r}. Fix: fill them (for example with 'unknown'), remove "
-            f"those cells, or leave `{setting}` empty."
+            f"{shown(table.index[missing][0])}. Fix: fill them (for example with 'unknown'), "
+            f"remove those cells, or leave `{setting}` empty."
         )
 
 
