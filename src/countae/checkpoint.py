@@ -147,7 +147,7 @@ class Checkpoint:
                 "seconds": self.seconds,
             }
         )
-        signed = {"told": told, "digest": _digest(told, kept)}
+        signed = {"told": told, "digest": digest_of(told, kept)}
         try:
             write_bytes(self.path, safetensors.torch.save(kept, signed))
         except StorageError as error:
@@ -165,7 +165,7 @@ class Checkpoint:
         with safe_open(self.path, framework="pt") as file:
             signed = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-        if signed["digest"] != _digest(signed["told"], tensors):
+        if signed["digest"] != digest_of(signed["told"], tensors):
             raise ValueError("its checksum is wrong")
         told = json.loads(signed["told"])
         for name, stride in told["strides"].items():
@@ -186,7 +186,8 @@ def _identity(record: Any) -> dict[str, Any]:
     }
 
 
-def _digest(told: str, tensors: dict[str, Tensor]) -> str:
+def digest_of(told: str, tensors: dict[str, Tensor]) -> str:
+    """BLAKE2b over a header and tensors, which finds a single wrong bit."""
     digest = blake2b(told.encode(), digest_size=16)
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

@@ -15,7 +15,8 @@ from countae import __version__, config
 from countae.cli_fit import fit, hide, score, tune, tune_trial
 from countae.cli_verdict import bootstrap, explain, rank, referee, rehearse, verdict
 from countae.config import Source
-from countae.errors import CountaeError
+from countae.errors import CountaeError, StorageError
+from countae.files import lack_of_room
 from countae.options import LARGEST_SEED, Threads, escaped, loaded, log, names, numbers, settings
 from countae.registry import PLUGINS, use_plugins
 
@@ -204,18 +205,18 @@ def prepare(
 
     Example: countae prepare builtin:pbmc68k_reduced counts.h5ad --triage triage.json --genes all
     """
-    from countae.files import write_json, written_aside
+    from countae.files import provenance, write_json, write_together
     from countae.prepare import prepare as run
 
     row = Source(
         source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes, donor_key
     )
     matrix, found = run(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
+    if Path(source).exists():
+        found["source_file"] = provenance(source)
     for note in found["notes"]:
         log.print(f"note: {escaped(note)}")
-    with written_aside(triage) as aside:
-        write_json(aside, found)
-        matrix.save(output)
+    write_together({triage: lambda aside: write_json(aside, found), output: matrix.save})
     log.print(f"{len(matrix.obs):,} cells × {len(matrix.gene_id):,} genes written to {output}")
 
 
@@ -250,9 +251,7 @@ def export(
 
     Example: countae export results/pbmc pbmc.h5ad --likelihoods nb,zinb
     """
-    import pandas as pd
-
-    from countae.files import read_json, written_aside
+    from countae.files import read_json, read_table, written_aside
 
     matrix = loaded(folder / "counts.h5ad", threads)
     from countae.export import export as run
@@ -265,7 +264,7 @@ def export(
         matrix,
         networks,
         verdict=read_json(folder / "verdict.json"),
-        genes=pd.read_parquet(folder / "verdict_genes.parquet"),
+        genes=read_table(folder / "verdict_genes.parquet"),
         triage=read_json(folder / "triage.json"),
         denoised=denoised,
     )
@@ -332,8 +331,23 @@ def run(
 
 def main() -> None:
     """Entry point: errors of the input are printed without a traceback and exit with 2."""
+    sys.unraisablehook, sys.excepthook = _unraisable, _uncaught
     try:
-        app()
+        typer.main.get_command(app)()  # calling the app itself would set another excepthook
     except (CountaeError, OSError) as error:
         log.print(f"[bold red]error:[/] {escaped(str(error))}")
+        if isinstance(error, StorageError):  # HDF5 crashes at exit after a file without room
+            os._exit(2)
         sys.exit(2)
+
+
+def _unraisable(found: Any) -> None:
+    """Report an error where none can be raised, unless it only says again that a disk is full."""
+    if not lack_of_room(found.exc_value):
+        sys.__unraisablehook__(found)
+
+
+def _uncaught(kind: Any, error: BaseException, trace: Any) -> None:
+    """The same; h5py prints a file's failure to close as if nobody had caught it."""
+    if not lack_of_room(error):
+        sys.__excepthook__(kind, error, trace)

@@ -80,6 +80,7 @@ def fit(
     matrix = loaded(counts, threads)
     from countae import fit as training_loop
     from countae.checkpoint import Checkpoint
+    from countae.files import write_together
 
     def progress(epoch: int, loss: float) -> None:
         if epoch % EPOCHS_BETWEEN_LINES == 0:
@@ -91,8 +92,9 @@ def fit(
         progress=progress, checkpoint=kept,
     )  # fmt: skip
     made.tuning_trials = budget
-    training_loop.save(model, made, output)
-    made.to_json(record)
+    write_together(
+        {output: lambda aside: training_loop.save(model, made, aside), record: made.to_json}
+    )
     kept.remove()
     log.print(
         f"{likelihood} seed {seed}: {made.stop_reason} after {len(made.train_loss)} epochs, best "
@@ -199,6 +201,8 @@ def score(
     else:
         network = load(config.existing_file(model, "model"), matrix)
         scores = score_network(network, matrix, wanted=wanted, device=device)
+    for table in (scores.table, scores.cells):
+        table.attrs["counts"] = matrix.info["checksum"]
     scores.save(output, cells, entries)
     log.print(
         f"scores of {model or baseline} on {len(matrix.gene_id):,} genes written to {output}"

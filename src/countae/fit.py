@@ -19,7 +19,7 @@ from torch import Tensor
 
 import countae
 from countae import config, likelihoods, protocols
-from countae.checkpoint import Checkpoint
+from countae.checkpoint import Checkpoint, digest_of
 from countae.counts import CountMatrix
 from countae.counts._checksum import checksum
 from countae.errors import ConfigError, CountMatrixError, FitDivergedError, ScoreError
@@ -247,8 +247,10 @@ def save(model: CountAutoencoder, record: FitRecord, path: str | Path) -> None:
         "counts": record.counts,
     }
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    told = json.dumps(header)
     # one entry: safetensors writes several in any order, and one fit shall be one file
-    write_bytes(path, safetensors.torch.save(tensors, {HEADER: json.dumps(header)}))
+    signed = json.dumps({"told": told, "digest": digest_of(told, tensors)})
+    write_bytes(path, safetensors.torch.save(tensors, {HEADER: signed}))
 
 
 def load(path: str | Path, matrix: CountMatrix) -> CountAutoencoder:
@@ -261,8 +263,11 @@ def load(path: str | Path, matrix: CountMatrix) -> CountAutoencoder:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads(file.metadata()[HEADER])
+            signed = json.loads(file.metadata()[HEADER])
             state = {name: file.get_tensor(name) for name in file.keys()}
+        if signed["digest"] != digest_of(signed["told"], state):
+            raise ValueError("its checksum is wrong")
+        header = json.loads(signed["told"])
         genes, batches = header["genes"], header["batches"]
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ScoreError(

@@ -165,7 +165,7 @@ def _header(content):
 
 def test_without_room_training_goes_on(small_nb, tmp_path, monkeypatch):
     def full(path, content):
-        raise StorageError("no room")
+        raise StorageError("no room", path, "full", 0)
 
     monkeypatch.setattr(module, "write_bytes", full)
     said = []

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from countae.errors import CountMatrixError
+
 if TYPE_CHECKING:
     from countae.counts._matrix import CountMatrix
 
@@ -49,9 +51,26 @@ def checksum(matrix: CountMatrix, columns: Iterable[str] = ()) -> str:
     return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=BYTES).hexdigest()
 
 
+def seal(matrix: CountMatrix) -> None:
+    """Enter the checksum of prepared counts into what is saved with them."""
+    if "folds" in matrix.info:
+        matrix.info["checksum"] = checksum(matrix)
+
+
+def check_seal(matrix: CountMatrix) -> None:
+    """Raise CountMatrixError when counts are no longer those that were saved."""
+    then, now = matrix.info.get("checksum"), checksum(matrix)
+    if then is not None and then != now:
+        raise CountMatrixError(
+            f"{matrix.source}: must hold the counts that countae saved (checksum {then}), but "
+            f"holds others (checksum {now}). The file was changed by hand after `countae "
+            "prepare`, or is damaged. Fix: run `countae prepare` again."
+        )
+
+
 def _of_counts(counts: Any) -> list[str]:
     """Digests of a CSR matrix: shape, lengths of rows, columns and values, in blocks."""
-    stored = ((counts.indptr, np.int64), (counts.indices, np.int64), (counts.data, np.int64))
+    stored = ((counts.indptr, np.int64), (counts.indices, np.int32), (counts.data, np.int32))
     return [str(list(map(int, counts.shape))), *(_of_numbers(*pair) for pair in stored)]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from countae.counts._checksum import check_seal, seal
 from countae.errors import CountMatrixError
 from countae.files import written_aside
 
@@ -140,6 +141,7 @@ class CountMatrix:
 
     def save(self, path: str | Path) -> None:
         """Write as .h5ad, aside first."""
+        seal(self)
         with written_aside(path) as aside:
             self.adata.write_h5ad(aside, compression="gzip")
 
@@ -150,7 +152,7 @@ class CountMatrix:
         Raises
         ------
         CountMatrixError
-            When the file is not one that ``countae prepare`` wrote.
+            When the file is not one that ``countae prepare`` wrote, or was changed since.
         """
         from countae.counts._read import read_h5ad
 
@@ -161,4 +163,6 @@ class CountMatrix:
                 "split, folds "
                 "or provenance. Fix: run `countae prepare` on this file first."
             )
-        return cls(adata, str(path))
+        matrix = cls(adata, str(path))
+        check_seal(matrix)
+        return matrix
