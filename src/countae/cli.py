@@ -46,6 +46,7 @@ LibraryKey = Annotated[str, _row_option("library_size_key")]
 Protocol = Annotated[str, _row_option("protocol")]
 Genes = Annotated[str, _row_option("genes")]
 DonorKey = Annotated[str, _row_option("donor_key")]
+Orientation = Annotated[str, _row_option("orientation")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -122,6 +123,7 @@ def check(
     protocol: Protocol = "auto",
     wanted_genes: Genes = "all",
     donor_key: DonorKey = "",
+    orientation: Orientation = "auto",
     *,
     simulate: dict,
     quality: dict,
@@ -135,8 +137,9 @@ def check(
     from countae.prepare import prepare as run
 
     row = Source(
-        source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes, donor_key
-    )
+        source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes, donor_key,
+        orientation,
+    )  # fmt: skip
     _, triage = run(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
     table = Table("", "raw", "modelled", title=source)
     for key, value in triage["raw"].items():
@@ -159,6 +162,20 @@ def _shown(value: Any) -> str:
         if isinstance(value, int)
         else value
     )
+
+
+@app.command()
+def fetch(
+    address: Annotated[str, typer.Argument(help="A web address; `#sha256=…` is verified.")],
+    output: Annotated[Path, typer.Argument(help="File to write; its ending tells the format.")],
+) -> None:
+    """Get a count matrix from the web, whole or not at all.
+
+    Example: countae fetch https://example.org/counts.h5ad counts.h5ad
+    """
+    from countae.sources import fetch as run
+
+    log.print(f"{output}: {run(address, output):,} bytes")
 
 
 @app.command()
@@ -195,6 +212,7 @@ def prepare(
     protocol: Protocol = "auto",
     wanted_genes: Genes = "2000",
     donor_key: DonorKey = "",
+    orientation: Orientation = "auto",
     *,
     simulate: dict,
     quality: dict,
@@ -209,8 +227,9 @@ def prepare(
     from countae.prepare import prepare as run
 
     row = Source(
-        source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes, donor_key
-    )
+        source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes, donor_key,
+        orientation,
+    )  # fmt: skip
     matrix, found = run(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
     if Path(source).exists():
         found["source_file"] = provenance(source)
@@ -304,6 +323,7 @@ def run(
     protocol: Protocol = "auto",
     genes: Genes = "2000",
     donor_key: DonorKey = "",
+    orientation: Orientation = "auto",
     likelihoods: Annotated[str, typer.Option(help="Losses; empty for the default ones.")] = "",
     seeds: Annotated[str, typer.Option(help="Seeds; empty for the default ones.")] = "",
     cores: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = os.cpu_count() or 1,
@@ -314,7 +334,10 @@ def run(
     """
     from countae.launch import launch
 
-    row = Source(matrix, layer, label_key, batch_key, library_size_key, protocol, genes, donor_key)
+    row = Source(
+        matrix, layer, label_key, batch_key, library_size_key, protocol, genes, donor_key,
+        orientation,
+    )  # fmt: skip
     chosen: dict[str, Any] = {}
     if likelihoods:
         losses = chosen["likelihoods"] = names(likelihoods)

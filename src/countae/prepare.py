@@ -49,6 +49,7 @@ def prepare(
         batch_key=row.batch_key,
         library_size_key=row.library_size_key,
         donor_key=row.donor_key,
+        orientation=row.orientation,
         simulate=lambda family: simulated(family, simulate),
     )
     quality = dict(quality)
@@ -140,7 +141,7 @@ def _tally(labels: np.ndarray | None) -> dict[str, int]:
 
 def _notes(matrix: CountMatrix, cells: dict[str, int], genes: dict[str, int]) -> list[str]:
     """Remarks that a reader of the report should see."""
-    notes = []
+    notes = list(matrix.info.get("notes", ()))
     if matrix.info["rounded"]:
         notes.append("Values were floats within 1e-6 of integers and were rounded to counts.")
     if any(cells.values()):

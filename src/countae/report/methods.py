@@ -273,7 +273,9 @@ def versions(data: Dataset) -> list[tuple[str, str]]:
 
 def source_name(source: str) -> str:
     """A source without the folders of this machine."""
-    return source if source.startswith(("builtin:", "simulate:")) else PurePath(source).name
+    if source.startswith(("builtin:", "simulate:")):
+        return source
+    return ";".join(PurePath(part).name for part in source.split(";"))
 
 
 def commands(data: Dataset) -> str:
