@@ -113,55 +113,51 @@ def new_likelihood(
 
 
 @app.command()
-@settings("simulate", "quality", "genes", "split")
+@settings("simulate")
 def check(
     source: SourceArgument,
     layer: Layer = "",
-    label_key: LabelKey = "",
-    batch_key: BatchKey = "",
-    library_size_key: LibraryKey = "",
-    protocol: Protocol = "auto",
-    wanted_genes: Genes = "all",
-    donor_key: DonorKey = "",
     orientation: Orientation = "auto",
+    written: Annotated[
+        Path | None, typer.Option("--json", help="File for all findings, with every name.")
+    ] = None,
     *,
     simulate: dict,
-    quality: dict,
-    genes: dict,
-    split: dict,
 ) -> None:
-    """Say what a matrix is and whether it can be used; writes nothing.
+    """Say what a matrix is, whether it can be used, and what to mend. Exits with 2 if it cannot.
 
-    Example: countae check counts.h5ad --label-key cell_type
+    Example: countae check counts.h5ad --json triage.json
     """
-    from countae.prepare import prepare as run
+    from countae.files import write_json
+    from countae.triage._show import show
 
-    row = Source(
-        source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes, donor_key,
-        orientation,
+    found = _examined(source, layer, orientation, simulate)
+    if written is not None:
+        write_json(written, found.to_json() | {"source_files": _provenance(source)})
+    show(found, Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+    found.require_counts()
+
+
+def _examined(source: str, layer: str, orientation: str, simulation: dict[str, Any]) -> Any:
+    """The triage of a source."""
+    from countae.counts.readers import open_counts
+    from countae.prepare import simulated
+    from countae.triage._run import examine
+
+    return examine(
+        open_counts(
+            source, layer=layer, orientation=orientation,
+            simulate=lambda family: simulated(family, simulation),
+        )
     )  # fmt: skip
-    _, triage = run(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
-    table = Table("", "raw", "modelled", title=source)
-    for key, value in triage["raw"].items():
-        table.add_row(key.replace("_", " "), _shown(value), _shown(triage["modelled"][key]))
-    out = Console(soft_wrap=True, highlight=False)
-    out.print(table)
-    out.print("cells: " + ", ".join(f"{n:,} {part}" for part, n in triage["parts"].items()))
-    for note in triage["notes"]:
-        out.print(f"note: {note}")
 
 
-def _shown(value: Any) -> str:
-    """A number for a person."""
-    if isinstance(value, list):
-        return " to ".join(map(_shown, value))
-    return (
-        f"{value:,.4g}"
-        if isinstance(value, float)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else value
-    )
+def _provenance(source: str) -> dict[str, dict[str, Any]]:
+    """Checksum and bytes of each file or folder of a source that is here."""
+    from countae import sources
+    from countae.files import provenance
+
+    return {name: provenance(name) for name in sources.parts(source) if Path(name).exists()}
 
 
 @app.command()
@@ -223,7 +219,7 @@ def prepare(
 
     Example: countae prepare builtin:pbmc68k_reduced counts.h5ad --triage triage.json --genes all
     """
-    from countae.files import provenance, write_json, write_together
+    from countae.files import write_json, write_together
     from countae.prepare import prepare as run
 
     row = Source(
@@ -231,8 +227,9 @@ def prepare(
         orientation,
     )  # fmt: skip
     matrix, found = run(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
-    if Path(source).exists():
-        found["source_file"] = provenance(source)
+    examined = _examined(source, layer, orientation, simulate)
+    found["findings"] = examined.to_json()["findings"]
+    found["source_files"] = _provenance(source)
     for note in found["notes"]:
         log.print(f"note: {escaped(note)}")
     write_together({triage: lambda aside: write_json(aside, found), output: matrix.save})

@@ -28,6 +28,7 @@ ALLOWED = {
     "start": {"likelihoods", "noise_heads"},
     "training": {"model", "likelihoods", "protocols", "fused"},
     "checkpoint": {"training", "fingerprint"},
+    "triage": {"metrics"},
     "fit": {
         "training",
         "checkpoint",

@@ -215,9 +215,9 @@ def test_a_source_that_changed_between_the_steps_is_found_out(whole, tmp_path):
     source = anndata.read_h5ad(folder / "source.h5ad")
     source.X[0, 0] += 1
     source.write_h5ad(folder / "source.h5ad")
-    was = read_json(folder / "triage.json")["source_file"]
+    was = list(read_json(folder / "triage.json")["source_files"].values())[0]
     assert run(*words["prepare"]).exit_code == 0
-    now = read_json(folder / "triage.json")["source_file"]
+    now = list(read_json(folder / "triage.json")["source_files"].values())[0]
     assert now["checksum"] != was["checksum"]
     kept = content(folder)
     for verb, told in {
