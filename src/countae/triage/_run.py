@@ -56,7 +56,8 @@ class Triage:
         """Raise CountMatrixError when the matrix cannot be used."""
         if self.errors:
             raise CountMatrixError(
-                " ".join(
+                f"{self.source}: "
+                + " ".join(
                     " ".join(filter(None, (each.what, each.consequence, _mend(each.fix))))
                     for each in self.errors
                 )

@@ -57,7 +57,7 @@ def kind(look: Look) -> list[Finding]:
     return [
         Finding(
             "error",
-            f"{look.reader.where}: no counts. {found} {told}",
+            f"{look.reader.place}: no counts. {found} {told}",
             "Losses for counts have no meaning for such values, and squared error on them answers "
             "another question. Nothing can be fitted.",
             fix.rstrip("."),
@@ -69,7 +69,7 @@ def _empty(look: Look) -> Finding:
     n_cells, n_genes = look.sums.shape
     return Finding(
         "error",
-        f"{look.reader.where}: holds no count at all ({n_cells:,} cells × {n_genes:,} genes).",
+        f"{look.reader.place}: holds no count at all ({n_cells:,} cells × {n_genes:,} genes).",
         "There is nothing to fit.",
         look.reader.where_counts_are().rstrip(".") or "check how the file was filtered or written",
     )
@@ -105,7 +105,7 @@ def _counts(look: Look) -> Finding:
     stored = " Floats within 1e-6 of whole numbers are taken as these." if rounded else ""
     return Finding(
         "note",
-        f"{look.reader.where}: raw counts, {look.sums.shape[0]:,} cells × "
+        f"{look.reader.place}: raw counts, {look.sums.shape[0]:,} cells × "
         f"{look.sums.shape[1]:,} genes, of 0 to {look.sums.largest:,.0f}.{stored}",
     )
 
