@@ -26,8 +26,8 @@ def duplicates(look: Look) -> list[Finding]:
         found.append(
             Finding(
                 "warning",
-                f"{cells.size:,} cells repeat the counts of an earlier cell in every gene: "
-                f"{names.told}.",
+                f"Cells that repeat the counts of an earlier cell in every gene: {cells.size:,} "
+                f"({names.told}).",
                 "A cell in the training part and its copy in the test part make held-out scores "
                 "too good, most of all for networks that remember.",
                 "remove the copies: often one sample was read in twice",
@@ -40,8 +40,8 @@ def duplicates(look: Look) -> list[Finding]:
         found.append(
             Finding(
                 "warning",
-                f"{genes.size:,} genes repeat the counts of an earlier gene in every cell: "
-                f"{names.told}.",
+                f"Genes that repeat the counts of an earlier gene in every cell: {genes.size:,} "
+                f"({names.told}).",
                 "A hidden count can be read off the other gene, so that held-out scores of these "
                 "genes say nothing.",
                 "keep one of each: often an annotation lists a gene twice",

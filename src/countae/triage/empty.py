@@ -17,7 +17,7 @@ def empty(look: Look) -> list[Finding]:
         found.append(
             Finding(
                 "warning",
-                f"{cells.sum():,} cells have no count at all: {names.told}.",
+                f"Cells without any count: {cells.sum():,} ({names.told}).",
                 "They have no library size; quality.min_counts_per_cell (1 by default) removes "
                 "them.",
                 "leave them out",
@@ -29,8 +29,8 @@ def empty(look: Look) -> list[Finding]:
         found.append(
             Finding(
                 "note",
-                f"{genes.sum():,} of {genes.size:,} genes have no count in any cell: "
-                f"{names.told}.",
+                f"Genes without a count in any cell: {genes.sum():,} of {genes.size:,} "
+                f"({names.told}).",
                 "Nothing can be learnt of them; quality.min_cells_per_gene removes them.",
                 genes=names,
             )

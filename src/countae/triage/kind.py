@@ -43,13 +43,11 @@ def kind(look: Look) -> list[Finding]:
     if look.counts:
         return [_counts(look), *_same_totals(look), *_divisor(look.sums)]
     told, found = _values(look), WHAT[look.kind]
-    recoverable = _recoverable(look.sums)
+    recoverable, elsewhere = _recoverable(look.sums), look.reader.where_counts_are()
     if recoverable:
         found = f"{found.split(':')[0]}: {recoverable}"
-    fix = look.reader.where_counts_are() or FIX.get(
-        look.kind, "name the layer, or the file, that holds the raw counts"
-    )
-    if recoverable and not look.reader.where_counts_are():
+    fix = elsewhere or FIX.get(look.kind, "name the layer, or the file, that holds the raw counts")
+    if recoverable and not elsewhere:
         fix = (
             "name the raw counts; where they are lost, they can be recovered, cell by cell, as "
             f"round(y / min(y[y > 0])) with y = {recovering(look.sums)}"

@@ -23,8 +23,8 @@ def mitochondrial(look: Look) -> list[Finding]:
     share[full] = look.sums.marked[0, full] / look.sums.total[full]
     high = share > HIGH
     told = (
-        f"{genes.sum():,} mitochondrial genes have {percent(np.median(share[full]))} of the "
-        f"median cell's counts; {high.sum():,} cells have more than {percent(HIGH)} in them."
+        f"Mitochondrial genes: {genes.sum():,}, with {percent(np.median(share[full]))} of the "
+        f"median cell's counts; cells with more than {percent(HIGH)} in them: {high.sum():,}."
     )
     names = {"genes": look.genes(genes), "cells": look.cells(high)}
     if column:

@@ -20,7 +20,7 @@ def spike_ins(look: Look) -> list[Finding]:
     return [
         Finding(
             "warning",
-            f"{genes.sum():,} spike-ins (ERCC) are among the genes, with "
+            f"Spike-ins (ERCC) among the genes: {genes.sum():,}, with "
             f"{percent(np.median(share)) if full.any() else 0} of the median cell's counts.",
             "They count as expression: in the library size, among the genes that vary, and in "
             "the verdict, though they vary with the amount added.",
