@@ -15,7 +15,8 @@ from countae import __version__, config
 from countae.cli_fit import fit, hide, score, tune, tune_trial
 from countae.cli_verdict import bootstrap, explain, rank, referee, rehearse, verdict
 from countae.config import Source
-from countae.errors import CountaeError
+from countae.errors import CountaeError, StorageError
+from countae.files import lack_of_room
 from countae.options import LARGEST_SEED, Threads, escaped, loaded, log, names, numbers, settings
 from countae.registry import PLUGINS, use_plugins
 
@@ -45,6 +46,7 @@ LibraryKey = Annotated[str, _row_option("library_size_key")]
 Protocol = Annotated[str, _row_option("protocol")]
 Genes = Annotated[str, _row_option("genes")]
 DonorKey = Annotated[str, _row_option("donor_key")]
+Orientation = Annotated[str, _row_option("orientation")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -111,53 +113,65 @@ def new_likelihood(
 
 
 @app.command()
-@settings("simulate", "quality", "genes", "split")
+@settings("simulate")
 def check(
     source: SourceArgument,
     layer: Layer = "",
-    label_key: LabelKey = "",
-    batch_key: BatchKey = "",
-    library_size_key: LibraryKey = "",
-    protocol: Protocol = "auto",
-    wanted_genes: Genes = "all",
-    donor_key: DonorKey = "",
+    orientation: Orientation = "auto",
+    written: Annotated[
+        Path | None, typer.Option("--json", help="File for all findings, with every name.")
+    ] = None,
     *,
     simulate: dict,
-    quality: dict,
-    genes: dict,
-    split: dict,
 ) -> None:
-    """Say what a matrix is and whether it can be used; writes nothing.
+    """Say what a matrix is, whether it can be used, and what to mend. Exits with 2 if it cannot.
 
-    Example: countae check counts.h5ad --label-key cell_type
+    Example: countae check counts.h5ad --json triage.json
     """
-    from countae.prepare import plan
+    from countae.files import write_json
+    from countae.triage._show import show
 
-    row = Source(
-        source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes, donor_key
-    )
-    triage = plan(row, simulate=simulate, quality=quality, genes=genes, held_out=split).triage
-    table = Table("", "raw", "modelled", title=source)
-    for key, value in triage["raw"].items():
-        table.add_row(key.replace("_", " "), _shown(value), _shown(triage["modelled"][key]))
-    out = Console(soft_wrap=True, highlight=False)
-    out.print(table)
-    out.print("cells: " + ", ".join(f"{n:,} {part}" for part, n in triage["parts"].items()))
-    for note in triage["notes"]:
-        out.print(f"note: {note}")
+    found = _examined(source, layer, orientation, simulate)
+    if written is not None:
+        write_json(written, found.to_json() | {"source_files": _provenance(source)})
+    show(found, Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+    found.require_counts()
 
 
-def _shown(value: Any) -> str:
-    """A number for a person."""
-    if isinstance(value, list):
-        return " to ".join(map(_shown, value))
-    return (
-        f"{value:,.4g}"
-        if isinstance(value, float)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else value
-    )
+def _examined(source: str, layer: str, orientation: str, simulation: dict[str, Any]) -> Any:
+    """The triage of a source."""
+    from countae.counts.readers import open_counts
+    from countae.prepare import simulated
+    from countae.triage._run import examine
+
+    return examine(
+        open_counts(
+            source, layer=layer, orientation=orientation,
+            simulate=lambda family: simulated(family, simulation),
+        )
+    )  # fmt: skip
+
+
+def _provenance(source: str) -> dict[str, dict[str, Any]]:
+    """Checksum and bytes of each file or folder of a source that is here."""
+    from countae import sources
+    from countae.files import provenance
+
+    return {name: provenance(name) for name in sources.parts(source) if Path(name).exists()}
+
+
+@app.command()
+def fetch(
+    address: Annotated[str, typer.Argument(help="A web address; `#sha256=…` is verified.")],
+    output: Annotated[Path, typer.Argument(help="File to write; its ending tells the format.")],
+) -> None:
+    """Get a count matrix from the web, whole or not at all.
+
+    Example: countae fetch https://example.org/counts.h5ad counts.h5ad
+    """
+    from countae.sources import fetch as run
+
+    log.print(f"{output}: {run(address, output):,} bytes")
 
 
 @app.command()
@@ -199,6 +213,7 @@ def prepare(
     protocol: Protocol = "auto",
     wanted_genes: Genes = "2000",
     donor_key: DonorKey = "",
+    orientation: Orientation = "auto",
     *,
     simulate: dict,
     quality: dict,
@@ -209,18 +224,20 @@ def prepare(
 
     Example: countae prepare builtin:pbmc68k_reduced counts.h5ad --triage triage.json --genes all
     """
-    from countae.files import write_json, written_aside
+    from countae.files import write_json, write_together
     from countae.prepare import plan
+    from countae.triage._run import examine
 
     row = Source(
-        source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes, donor_key
-    )
+        source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes, donor_key,
+        orientation,
+    )  # fmt: skip
     found = plan(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
+    found.triage["findings"] = examine(found.reader).to_json()["findings"]
+    found.triage["source_files"] = _provenance(source)
     for note in found.triage["notes"]:
         log.print(f"note: {escaped(note)}")
-    with written_aside(triage) as aside:
-        write_json(aside, found.triage)
-        found.write(output)
+    write_together({triage: lambda aside: write_json(aside, found.triage), output: found.write})
     made = found.triage["modelled"]
     log.print(f"{made['cells']:,} cells × {made['genes']:,} genes written to {output}")
 
@@ -256,9 +273,7 @@ def export(
 
     Example: countae export results/pbmc pbmc.h5ad --likelihoods nb,zinb
     """
-    import pandas as pd
-
-    from countae.files import read_json
+    from countae.files import read_json, read_table
 
     matrix = loaded(folder / "counts.h5ad", threads)
     from countae.export import MOST_DENOISED, fits, write
@@ -278,7 +293,7 @@ def export(
         matrix,
         networks,
         verdict=read_json(folder / "verdict.json"),
-        genes=pd.read_parquet(folder / "verdict_genes.parquet"),
+        genes=read_table(folder / "verdict_genes.parquet"),
         triage=read_json(folder / "triage.json"),
         denoised=denoised,
     )
@@ -317,6 +332,7 @@ def run(
     protocol: Protocol = "auto",
     genes: Genes = "2000",
     donor_key: DonorKey = "",
+    orientation: Orientation = "auto",
     likelihoods: Annotated[str, typer.Option(help="Losses; empty for the default ones.")] = "",
     seeds: Annotated[str, typer.Option(help="Seeds; empty for the default ones.")] = "",
     cores: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = os.cpu_count() or 1,
@@ -327,7 +343,10 @@ def run(
     """
     from countae.launch import launch
 
-    row = Source(matrix, layer, label_key, batch_key, library_size_key, protocol, genes, donor_key)
+    row = Source(
+        matrix, layer, label_key, batch_key, library_size_key, protocol, genes, donor_key,
+        orientation,
+    )  # fmt: skip
     chosen: dict[str, Any] = {}
     if likelihoods:
         losses = chosen["likelihoods"] = names(likelihoods)
@@ -344,8 +363,23 @@ def run(
 
 def main() -> None:
     """Entry point: errors of the input are printed without a traceback and exit with 2."""
+    sys.unraisablehook, sys.excepthook = _unraisable, _uncaught
     try:
-        app()
+        typer.main.get_command(app)()  # calling the app itself would set another excepthook
     except (CountaeError, OSError) as error:
         log.print(f"[bold red]error:[/] {escaped(str(error))}")
+        if isinstance(error, StorageError):  # HDF5 crashes at exit after a file without room
+            os._exit(2)
         sys.exit(2)
+
+
+def _unraisable(found: Any) -> None:
+    """Report an error where none can be raised, unless it only says again that a disk is full."""
+    if not lack_of_room(found.exc_value):
+        sys.__unraisablehook__(found)
+
+
+def _uncaught(kind: Any, error: BaseException, trace: Any) -> None:
+    """The same; h5py prints a file's failure to close as if nobody had caught it."""
+    if not lack_of_room(error):
+        sys.__excepthook__(kind, error, trace)

@@ -13,6 +13,10 @@ from countae.errors import ConfigError, FitDivergedError
 from countae.options import Device, Seed, Threads, escaped, loaded, log, names, settings
 
 EPOCHS_BETWEEN_LINES = 25
+CheckpointSeconds = Annotated[
+    float,
+    typer.Option(min=0, help="Training that a kill may cost, in seconds; the result is the same."),
+]
 
 
 def hide(
@@ -54,6 +58,7 @@ def fit(
         Path | None,
         typer.Option(help="tuning.json from `countae tune`, in place of all settings below."),
     ] = None,
+    checkpoint_seconds: CheckpointSeconds = 30.0,
     *,
     network: dict,
     training: dict,
@@ -74,18 +79,23 @@ def fit(
         training = config.completed("training", chosen.training)
     matrix = loaded(counts, threads)
     from countae import fit as training_loop
+    from countae.checkpoint import Checkpoint
+    from countae.files import write_together
 
     def progress(epoch: int, loss: float) -> None:
         if epoch % EPOCHS_BETWEEN_LINES == 0:
             log.print(f"epoch {epoch + 1}: validation loss {loss:.5f}")
 
+    kept = Checkpoint(output, seconds=checkpoint_seconds, tell=_told)
     model, made = training_loop.fit(
         matrix, likelihood, seed=seed, network=network, training=training, device=device,
-        progress=progress,
+        progress=progress, checkpoint=kept,
     )  # fmt: skip
     made.tuning_trials = budget
-    training_loop.save(model, made, output)
-    made.to_json(record)
+    write_together(
+        {output: lambda aside: training_loop.save(model, made, aside), record: made.to_json}
+    )
+    kept.remove()
     log.print(
         f"{likelihood} seed {seed}: {made.stop_reason} after {len(made.train_loss)} epochs, best "
         f"{made.best_epoch + 1}, {made.seconds:.1f} s on {made.device}"
@@ -100,6 +110,7 @@ def tune_trial(
     seed: Seed = 0,
     threads: Threads = 1,
     device: Device = "auto",
+    checkpoint_seconds: CheckpointSeconds = 30.0,
     *,
     network: dict,
     training: dict,
@@ -114,12 +125,15 @@ def tune_trial(
     likelihoods.check(likelihood)
     matrix = loaded(counts, threads)
     from countae import fit as training_loop
+    from countae.checkpoint import Checkpoint
 
     began, tried = time.perf_counter(), Settings(network, training)
+    kept = Checkpoint(output, seconds=checkpoint_seconds, tell=_told)
     try:
         _, made = training_loop.fit(
-            matrix, likelihood, seed=seed, network=network, training=training, device=device
-        )
+            matrix, likelihood, seed=seed, network=network, training=training, device=device,
+            checkpoint=kept,
+        )  # fmt: skip
     except FitDivergedError as error:
         seconds = time.perf_counter() - began
         trial = Trial(likelihood, seed, tried, None, None, "diverged", seconds, str(error))
@@ -131,6 +145,11 @@ def tune_trial(
         )  # fmt: skip
         log.print(f"{likelihood}: validation loss {trial.validation_loss:.5f}")
     trial.to_json(output)
+    kept.remove()
+
+
+def _told(sentence: str) -> None:
+    log.print(escaped(sentence))
 
 
 def tune(
@@ -182,6 +201,8 @@ def score(
     else:
         network = load(config.existing_file(model, "model"), matrix)
         scores = score_network(network, matrix, wanted=wanted, device=device)
+    for table in (scores.table, scores.cells):
+        table.attrs["counts"] = matrix.info["checksum"]
     scores.save(output, cells, entries)
     log.print(
         f"scores of {model or baseline} on {len(matrix.gene_id):,} genes written to {output}"

@@ -118,7 +118,7 @@ def verdict(
     --seeds 0,1,2
     """
     from countae.counts import CountMatrix
-    from countae.files import read_json, write_json, written_aside
+    from countae.files import read_json, write_json, write_table, write_together
     from countae.protocol_verdict import compared
 
     results = _results(folder, likelihoods, seeds, control_seeds, verdict)
@@ -128,9 +128,12 @@ def verdict(
     found["protocol"] = matrix.protocol
     others = {other: read_json(results.verdict_of(other)) for other in names(protocols)}
     found["protocols"] = compared(found, others)
-    with written_aside(genes) as aside:
-        table.to_parquet(aside, index=False)
-    write_json(output, found)
+    write_together(
+        {
+            genes: lambda aside: write_table(aside, table),
+            output: lambda aside: write_json(aside, found),
+        }
+    )
     log.print(escaped(found["sentence"]))
 
 
@@ -374,10 +377,12 @@ def _decided(
     matrix: CountMatrix, results: Results, rule: dict[str, Any], *, drawn: dict | None = None
 ) -> tuple[dict[str, Any], Any]:
     """Verdict and table of genes of the results in a folder."""
+    from dataclasses import replace
+
     from countae.gene_verdict import describe_genes
     from countae.verdict import decide
 
-    folder = results.folder
+    folder, results = results.folder, replace(results, counts=matrix.info["checksum"])
     name = folder.name if matrix.protocol == "masked" else folder.parent.name
     return decide(
         results, rule, dataset=name, gene_table=describe_genes(matrix),

@@ -27,6 +27,7 @@ class Source:
     protocol: str = "auto"
     genes: str = "2000"
     donor_key: str = ""
+    orientation: str = "auto"
 
 
 def workflow_folder() -> Path:

@@ -1,5 +1,9 @@
 """Errors a user can act on. The command line prints the message alone and exits with 2."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 
 class CountaeError(ValueError):
     """Base of every error that is the input's fault, not the program's."""
@@ -19,3 +23,11 @@ class FitDivergedError(CountaeError):
 
 class ScoreError(CountaeError):
     """Scores, or the files they come from, do not fit together."""
+
+
+class StorageError(CountaeError):
+    """There is no room for the file ``path``: why, and how many bytes of it were written."""
+
+    def __init__(self, message: str, path: Path, reason: str, written: int) -> None:
+        super().__init__(message)
+        self.path, self.reason, self.written = path, reason, written

@@ -166,7 +166,7 @@ class _Known:
         Each with a column that says whether the counts can tell it: the standard error of log θ
         is at most one half; the mean is at least one half, below which extra zeros cannot be seen.
         """
-        found = {}
+        found: dict[str, np.ndarray] = {}
         if self.sample:
             error = dispersion_standard_error(
                 mean=np.concatenate(self.sample), inverse_dispersion=self.theta,

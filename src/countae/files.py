@@ -2,28 +2,121 @@
 
 from __future__ import annotations
 
+import errno
+import glob
+import itertools
 import json
 import os
+import platform
+import re
+import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from countae.errors import ScoreError
+from countae.errors import ScoreError, StorageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+NO_ROOM = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota is used up",
+    errno.EFBIG: "the system's limit to the size of a file is reached",
+}
+_COUNTER = itertools.count()
 
 
 @contextmanager
 def written_aside(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path`` and rename it to ``path`` when the block succeeds."""
+    """Yield a temporary name beside ``path`` and rename it to ``path`` when the block succeeds.
+
+    What processes that were killed while they wrote the same file have left is removed first.
+
+    Raises
+    ------
+    StorageError
+        When there is no room for the file.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    # the machine and the process are in the name, so that others can tell whether it lives
+    begin = f".{path.stem}.{uuid.uuid5(uuid.NAMESPACE_DNS, platform.node()).hex[:8]}-"
+    _remove_left_ones(path, begin)
+    aside = path.with_name(f"{begin}{os.getpid()}-{next(_COUNTER)}{path.suffix}")
     try:
         yield aside
         os.replace(aside, path)
+    except StorageError as error:  # the aside may itself have been written aside
+        if error.path != aside:
+            raise
+        raise _no_room(path, error.reason, error.written) from error
+    except (OSError, RuntimeError) as error:  # h5py fails to close a file with the latter
+        if reason := lack_of_room(error):
+            written = aside.stat().st_size if aside.exists() else 0
+            raise _no_room(path, reason, written) from error
+        raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+def write_together(writers: dict[Path, Callable[[Path], Any]]) -> None:
+    """Write several files, each by a function of its path, and rename them when all are there."""
+    with ExitStack() as stack:
+        for path, write in writers.items():
+            write(stack.enter_context(written_aside(path)))
+
+
+def lack_of_room(error: BaseException) -> str:
+    """What is full, when that is why a file could not be written; else nothing."""
+    number = getattr(error, "errno", None)
+    if number not in NO_ROOM:  # HDF5 names the system's error in its text
+        told = re.search(r"errno\W+(\d+)", str(error))
+        number = int(told[1]) if told else None
+    return NO_ROOM.get(number, "") if number is not None else ""
+
+
+def _no_room(path: Path, reason: str, written: int) -> StorageError:
+    free = shutil.disk_usage(path.parent).free
+    old = "The file of that name from before is as it was. " if path.exists() else ""
+    return StorageError(
+        f"{path}: could not be written, because {reason}, after {written / 1e6:,.1f} MB of it "
+        f"({free / 1e6:,.1f} MB are free there now). {old}Fix: make room in {path.parent}, or "
+        "name a folder on another disk, then run the same command again.",
+        path,
+        reason,
+        written,
+    )
+
+
+def _remove_left_ones(path: Path, begin: str) -> None:
+    """Remove asides of ``path`` whose process, on this machine, is no more."""
+    for left in path.parent.glob(f"{glob.escape(begin)}*{glob.escape(path.suffix)}"):
+        process = left.name.removeprefix(begin).split("-")[0]
+        if process.isdigit() and not _is_alive(int(process)):
+            left.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write ``content``, aside first."""
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
 
 
 def write_json(path: str | Path, content: dict[str, Any]) -> None:
@@ -40,6 +133,58 @@ def read_json(path: str | Path) -> dict[str, Any]:
         raise ScoreError(
             f"{path}: is no JSON that countae wrote, or is damaged ({error}). Fix: make it again."
         ) from error
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a parquet table, each page with its checksum."""
+    with written_aside(path) as aside:
+        table.to_parquet(aside, index=False, write_page_checksum=True)
+
+
+def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """A parquet table that countae wrote; ScoreError when it is damaged."""
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path, columns=columns, page_checksum_verification=True)
+    except (ValueError, OSError, KeyError, UnicodeDecodeError) as error:
+        raise ScoreError(
+            f"{path}: is no table that countae wrote, or is damaged ({_short(error)}). Fix: make "
+            "it again."
+        ) from error
+
+
+def read_array(path: str | Path, name: str) -> np.ndarray:
+    """An array of an .npz file that countae wrote; ScoreError when it is damaged."""
+    import numpy as np
+
+    try:
+        with open(path, "rb") as opened, np.load(opened) as file:
+            return file[name]
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ScoreError(
+            f"{path}: is no file of arrays that countae wrote, or is damaged ({_short(error)}). "
+            "Fix: make it again."
+        ) from error
+
+
+def provenance(path: str | Path) -> dict[str, Any]:
+    """Checksum (BLAKE2b) and bytes of a file, or of all files in a folder with their names."""
+    path = Path(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    digest, size = blake2b(digest_size=16), 0
+    for file in files:
+        if path.is_dir():
+            digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
+        with open(file, "rb") as opened:
+            while some := opened.read(2**20):
+                digest.update(some)
+                size += len(some)
+    return {"checksum": digest.hexdigest(), "bytes": size}
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _plain(value: Any) -> Any:

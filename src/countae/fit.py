@@ -7,20 +7,23 @@ import platform
 import resource
 import time
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 import countae
 from countae import config, likelihoods, protocols
+from countae.checkpoint import Checkpoint, digest_of
 from countae.counts import CountMatrix
+from countae.counts._checksum import checksum
 from countae.errors import ConfigError, CountMatrixError, FitDivergedError, ScoreError
-from countae.files import write_json, written_aside
+from countae.files import write_bytes, write_json
 from countae.layers import check_batches
 from countae.likelihoods._base import GeneMoments
 from countae.model import CountAutoencoder, held_out_parameters
@@ -30,6 +33,7 @@ from countae.protocols._conditions import levels_of
 from countae.start import best_constants
 from countae.training import WARM_UP, Found, Trainer, losses_of, validation_loss
 
+HEADER = "model"  # of a file of weights: what is needed to build the network, as JSON
 SMALLEST_GAIN = 1e-5  # of the best validation loss; less does not count as progress
 
 
@@ -57,6 +61,7 @@ class FitRecord:
     versions: dict[str, str] = field(default_factory=dict)
     warm_up_steps: int = WARM_UP
     batches: list[str] = field(default_factory=list)
+    counts: str = ""  # checksum of the counts that it saw
     tuning_trials: int = 0  # settings among which these were chosen; 0 when they were given
 
     def to_json(self, path: str | Path) -> None:
@@ -73,6 +78,7 @@ def fit(
     training: dict[str, Any],
     device: str = "auto",
     progress: Any = None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[CountAutoencoder, FitRecord]:
     """A network fitted to the training cells, stopped by its loss on hidden validation entries.
 
@@ -94,6 +100,9 @@ def fit(
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
     progress : callable, optional
         Called with the epoch and its validation loss.
+    checkpoint : Checkpoint, optional
+        Where the state is kept now and then. A fit that finds one of its own goes on from there
+        and ends as it would have without the break, on a CPU to the last bit.
 
     Returns
     -------
@@ -126,15 +135,15 @@ def fit(
             matrix.gene_id.tolist(), place.type, torch.get_num_threads(),
             sum(parameter.numel() for parameter in model.parameters()),
         )  # fmt: skip
-        record.batches = matrix.batches
-        _train(model, data, train, validation, record, progress)
+        record.batches, record.versions = matrix.batches, versions()
+        record.counts = checksum(matrix, network["conditions"])
+        _train(model, data, train, validation, record, progress, checkpoint)
     model.eval()
     calibrate(model, data, thinned(np.flatnonzero(matrix.part != "test")))
-    record.seconds = time.perf_counter() - began
+    record.seconds += time.perf_counter() - began
     # ru_maxrss is in kilobytes on Linux and in bytes on macOS
     unit = 2**20 if platform.system() == "Darwin" else 2**10
     record.peak_memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    record.versions = versions()
     return model.cpu(), record
 
 
@@ -145,12 +154,15 @@ def _train(
     validation: np.ndarray,
     record: FitRecord,
     progress: Any,
+    checkpoint: Checkpoint | None,
 ) -> None:
     """Train until the validation loss stops falling; keep the best epoch's weights."""
     settings, generator = record.training, torch.Generator().manual_seed(record.seed)
     trainer = Trainer(model, data, settings)
     best, best_state = np.inf, model.state_dict()
-    for epoch in range(settings["max_epochs"]):
+    if checkpoint is not None and checkpoint.resume(trainer, generator, record, best_state):
+        best = record.validation_loss[record.best_epoch]
+    for epoch in range(len(record.train_loss), settings["max_epochs"]):
         loss, failed = trainer.epoch(epoch, train, generator)
         if failed is not None:
             _diverged(record, failed, losses_of(model, failed), epoch)
@@ -175,6 +187,8 @@ def _train(
         if epoch - record.best_epoch >= settings["patience"]:
             record.stop_reason = "converged"
             break
+        if checkpoint is not None:
+            checkpoint.offer(trainer, generator, record, best_state)
     model.load_state_dict(best_state)
 
 
@@ -225,17 +239,20 @@ def choose_device(name: str) -> torch.device:
 
 def save(model: CountAutoencoder, record: FitRecord, path: str | Path) -> None:
     """Write weights as safetensors, with what is needed to build the network in the metadata."""
-    metadata = {
+    header = {
         "countae": countae.__version__,
         "likelihood": record.likelihood,
-        "network": json.dumps(record.network),
-        "levels": json.dumps(model.levels),
-        "genes": json.dumps(record.genes),
-        "batches": json.dumps(record.batches),
+        "network": record.network,
+        "levels": model.levels,
+        "genes": record.genes,
+        "batches": record.batches,
+        "counts": record.counts,
     }
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    with written_aside(path) as aside:
-        save_file(tensors, aside, metadata)
+    told = json.dumps(header)
+    # one entry: safetensors writes several in any order, and one fit shall be one file
+    signed = json.dumps({"told": told, "digest": digest_of(told, tensors)})
+    write_bytes(path, safetensors.torch.save(tensors, {HEADER: signed}))
 
 
 def load(path: str | Path, matrix: CountMatrix) -> CountAutoencoder:
@@ -248,10 +265,13 @@ def load(path: str | Path, matrix: CountMatrix) -> CountAutoencoder:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
+            signed = json.loads(file.metadata()[HEADER])
             state = {name: file.get_tensor(name) for name in file.keys()}
-        genes, batches = (json.loads(metadata[key]) for key in ("genes", "batches"))
-    except (SafetensorError, KeyError, TypeError) as error:
+        if signed["digest"] != digest_of(signed["told"], state):
+            raise ValueError("its checksum is wrong")
+        header = json.loads(signed["told"])
+        genes, batches = header["genes"], header["batches"]
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ScoreError(
             f"{path}: is no model that `countae fit` wrote, or is damaged ({error}). Fix: fit it "
             "again."
@@ -262,22 +282,38 @@ def load(path: str | Path, matrix: CountMatrix) -> CountAutoencoder:
             f"({len(matrix.gene_id):,} genes), or stand in another order. Fix: fit it again on "
             "these counts."
         )
-    family = likelihoods.get(metadata["likelihood"])()
+    family = likelihoods.get(header["likelihood"])()
     if "batch" in family.heads.values() and batches != matrix.batches:
         raise CountMatrixError(
             f"{path}: was trained on the batches {_named(batches)}, but {matrix.source} has the "
             f"batches {_named(matrix.batches)}. Fix: fit it again on these counts."
         )
+    _check_counts(header, matrix, path)
     ones = torch.ones(len(genes), dtype=torch.float64)
     model = CountAutoencoder(
         family,
         GeneMoments(ones, ones, ones, 0.5 * ones),  # placeholders of the right size
-        **(config.defaults("network") | json.loads(metadata["network"])),
-        levels=json.loads(metadata.get("levels", "{}")),
+        **(config.defaults("network") | header["network"]),
+        levels=header["levels"],
         n_batches=len(batches),
     )
     model.load_state_dict(state)
     return model.eval()
+
+
+def _check_counts(header: dict[str, Any], matrix: CountMatrix, path: str | Path) -> None:
+    """Raise CountMatrixError when the counts are not those of the training, to the last one."""
+    conditions = header["network"].get("conditions", [])
+    known = [column for column in conditions if column in matrix.obs]
+    then, now = header.get("counts"), checksum(matrix, known)
+    if then is not None and then != now:
+        raise CountMatrixError(
+            f"{path}: was trained on other counts (checksum {then}) than {matrix.source} holds "
+            f"now (checksum {now}), with the same genes: cells, counts, split, sizes or "
+            "conditions differ. Usually `countae prepare` has run again since, with another "
+            "source or other settings. Fix: fit it again on these counts, or name the "
+            "counts.h5ad that it was trained on."
+        )
 
 
 def _named(batches: list[str]) -> str:
@@ -296,6 +332,7 @@ def versions() -> dict[str, str]:
         "torch": torch.__version__,
         "numpy": np.__version__,
         "scipy": scipy.__version__,
+        "numba": metadata.version("numba"),
     }
 
 

@@ -10,6 +10,7 @@ from scipy.sparse import csr_matrix, vstack
 
 from countae import protocols, split
 from countae.counts import CountMatrix
+from countae.counts._checksum import seal_file
 from countae.counts._store import RowWriter, count_type, stored_counts
 from countae.errors import ConfigError
 from countae.model import CountAutoencoder
@@ -84,6 +85,7 @@ def write_hidden(
         for block, _ in visible_halves(halves):
             writer.append(block)
         writer.close()
+        seal_file(file)
 
 
 def visible_halves(halves: HiddenMolecules) -> Iterator[tuple[csr_matrix, np.ndarray]]:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from countae import config
+from countae import config, sources
 from countae.config import Source
 from countae.errors import ConfigError, ScoreError
 from countae.files import read_json, written_aside
@@ -20,7 +20,8 @@ from countae.prepare import prepare
 def launch(row: Source, chosen: dict[str, Any], out: Path, *, cores: int) -> tuple[Path, str]:
     """Write a configuration into ``out`` and run the workflow there.
 
-    The matrix is checked first, so that bad input is told before anything is written.
+    The matrix is checked first, so that bad input is told before anything is written; not so one
+    that has to be fetched.
 
     Parameters
     ----------
@@ -44,13 +45,14 @@ def launch(row: Source, chosen: dict[str, Any], out: Path, *, cores: int) -> tup
     """
     settings = config.validated(chosen, where="options of `countae run`")
     row = _absolute(row)
-    prepare(
-        row,
-        simulate=settings["simulate"],
-        quality=settings["quality"],
-        genes=settings["genes"],
-        held_out=settings["split"],
-    )
+    if not any(map(sources.is_remote, sources.parts(row.source))):
+        prepare(
+            row,
+            simulate=settings["simulate"],
+            quality=settings["quality"],
+            genes=settings["genes"],
+            held_out=settings["split"],
+        )
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: --out must be a folder, but it is a file. Fix: choose another.")
     name = _write_configuration(row, chosen, out)
@@ -73,8 +75,11 @@ def launch(row: Source, chosen: dict[str, Any], out: Path, *, cores: int) -> tup
 def _absolute(row: Source) -> Source:
     """The same row with paths that hold from any working directory."""
     fields = asdict(row)
-    if not row.source.startswith(("builtin:", "simulate:")):
-        fields["source"] = str(Path(row.source).resolve())
+    if not row.source.startswith(sources.MADE):
+        fields["source"] = ";".join(
+            part if sources.is_remote(part) else str(Path(part).resolve())
+            for part in sources.parts(row.source)
+        )
     if row.genes != "all" and not row.genes.isdigit():
         fields["genes"] = str(Path(row.genes).resolve())
     return Source(**fields)
@@ -84,7 +89,7 @@ def _write_configuration(row: Source, chosen: dict[str, Any], out: Path) -> str:
     """Write config.yaml and datasets.tsv below ``out``; return the data set's id."""
     import yaml
 
-    stem = Path(row.source.split(":", 1)[-1]).stem
+    stem = Path(sources.file_name(row.source.split(":", 1)[-1])).stem
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("._-") or "counts"
     with written_aside(out / "config" / "datasets.tsv") as aside, aside.open("w") as file:
         table = csv.writer(file, delimiter="\t", lineterminator="\n")

@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 from countae import split
 from countae.config import Source, check_row
 from countae.counts import CountMatrix
+from countae.counts._checksum import seal_file
 from countae.counts._quality import cells_to_keep, describe, genes_to_keep
 from countae.counts._read import check_tables, tables, truth_layer
 from countae.counts._selection import BatchSums, batch_codes, pearson_residuals, seurat_v3
@@ -93,6 +94,7 @@ class Plan:
             for block in self.blocks():
                 writer.append(block)
             writer.close()
+            seal_file(file)
 
     def _tables(self) -> AnnData:
         """Tables, and what a simulator says of its counts."""
@@ -119,8 +121,9 @@ def plan(
     check_row(row)
     keys = {name: getattr(row, name) for name in KEYS}
     reader = open_counts(
-        row.source, layer=row.layer, simulate=lambda family: simulated(family, simulate)
-    )
+        row.source, layer=row.layer, orientation=row.orientation,
+        simulate=lambda family: simulated(family, simulate),
+    )  # fmt: skip
     check_tables(reader, keys)
     gene_id = reader.var.index.to_numpy(object)
     of_cells, raw = sums(reader.blocks(), gene_id)
@@ -285,7 +288,7 @@ def _tally(labels: np.ndarray | None) -> dict[str, int]:
 
 def _notes(matrix: CountMatrix, cells: dict[str, int], genes: dict[str, int]) -> list[str]:
     """Remarks that a reader of the report should see."""
-    notes = []
+    notes = list(matrix.info.get("notes", ()))
     if matrix.info["rounded"]:
         notes.append("Values were floats within 1e-6 of integers and were rounded to counts.")
     if any(cells.values()):

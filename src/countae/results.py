@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from countae.errors import ScoreError
-from countae.files import read_json
+from countae.files import read_array, read_json, read_table
 
 NULL = "gene_mean"
 
@@ -18,7 +18,8 @@ NULL = "gene_mean"
 class Results:
     """Scores of one data set as the workflow left them below one folder.
 
-    ``seeds`` are the compared ones, ``control_seeds`` the further ones of the A/A arm.
+    ``seeds`` are the compared ones, ``control_seeds`` the further ones of the A/A arm. Scores of
+    other counts than those with the checksum ``counts``, where it is given, are refused.
     """
 
     folder: Path
@@ -26,16 +27,16 @@ class Results:
     seeds: list[int]
     control: str
     control_seeds: list[int]
+    counts: str = ""
 
     def cells(self, likelihood: str, seeds: list[int] | None = None) -> dict[tuple, np.ndarray]:
         """Scores per cell by (noise, metric), each (seed, cell)."""
-        import pandas as pd
-
         seeds = self.seeds if seeds is None else seeds
         paths = [self.existing(likelihood, seed, "cells.parquet") for seed in seeds]
-        tables = [pd.read_parquet(path) for path in paths]
+        tables = [read_table(path) for path in paths]
         found: dict[tuple, list[np.ndarray]] = {}
-        for table in tables:
+        for path, table in zip(paths, tables, strict=True):
+            self._check_counts(path, table.attrs.get("counts", ""))
             if not table["id"].equals(tables[0]["id"]):
                 raise ScoreError(
                     f"{self.folder}: the fits of {likelihood} were scored on different cells. "
@@ -46,12 +47,21 @@ class Results:
                 found.setdefault(key, []).append(rows["value"].to_numpy())
         return {key: np.stack(values) for key, values in found.items()}
 
+    def _check_counts(self, path: Path, then: str) -> None:
+        """Raise ScoreError when scores are of other counts than the data set's present ones."""
+        if self.counts and then and then != self.counts:
+            raise ScoreError(
+                f"{path}: holds scores of other counts (checksum {then}) than "
+                f"{self.folder / 'counts.h5ad'} has now (checksum {self.counts}). Usually "
+                "`countae prepare` has run again since. Fix: fit and score again, or run the "
+                "whole workflow."
+            )
+
     def entries(self, likelihood: str, noise: str = "native") -> tuple[np.ndarray, np.ndarray]:
         """Log scores averaged over seeds, (cell, gene), and over cells, (seed, gene)."""
         total, per_seed = np.zeros(1, dtype=np.float32), []
         for seed in self.seeds if likelihood != NULL else [0]:
-            with np.load(self.existing(likelihood, seed, "entries.npz")) as file:
-                score = file[noise]
+            score = read_array(self.existing(likelihood, seed, "entries.npz"), noise)
             total = total + score
             per_seed.append(score.mean(axis=0, dtype=np.float64))
         return total / np.float32(len(per_seed)), np.stack(per_seed)
@@ -64,7 +74,7 @@ class Results:
 
         columns = ["noise", "metric", "level", "id", "value"]
         tables = [
-            pd.read_parquet(self.existing(likelihood, seed, "scores.parquet"), columns=columns)
+            read_table(self.existing(likelihood, seed, "scores.parquet"), columns)
             for seed in ([0] if likelihood == NULL else seeds or self.seeds)
         ]
         table = pd.concat(tables).query(

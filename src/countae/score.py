@@ -12,7 +12,7 @@ import numpy as np
 from countae import baselines, metrics, protocols
 from countae.counts import CountMatrix
 from countae.errors import ScoreError
-from countae.files import written_aside
+from countae.files import write_table, write_together
 from countae.metrics._clusterings import clusterings
 from countae.noise import fit_noise, noise_families
 from countae.noise_heads import thinned
@@ -47,11 +47,13 @@ class Scores:
 
     def save(self, scores: str | Path, cells: str | Path, entries: str | Path) -> None:
         """Write two parquet tables and one .npz."""
-        for frame, path in ((self.table, scores), (self.cells, cells)):
-            with written_aside(path) as aside:
-                frame.to_parquet(aside, index=False)
-        with written_aside(entries) as aside:
-            np.savez(aside, allow_pickle=False, **self.entries)
+        write_together(
+            {
+                Path(scores): lambda aside: write_table(aside, self.table),
+                Path(cells): lambda aside: write_table(aside, self.cells),
+                Path(entries): lambda aside: np.savez(aside, allow_pickle=False, **self.entries),
+            }
+        )
 
 
 def score_network(

@@ -89,12 +89,56 @@ class Trainer:
             for group in self.optimiser.param_groups:
                 group["lr"] /= 2
 
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that the next epoch depends on but the caller's generator: tensors, and the rest.
+
+        The fused step has no state of its own: what it keeps between steps is only memory.
+        """
+        moments, groups = self.optimiser.state_dict().values()
+        tensors = {f"weights/{name}": value for name, value in self.model.state_dict().items()}
+        for number, kept in moments.items():
+            tensors |= {f"optimiser/{number}/{name}": value for name, value in kept.items()}
+        tensors["random"] = torch.get_rng_state()
+        if self.data.device.type == "cuda":
+            tensors["random_cuda"] = torch.cuda.get_rng_state(self.data.device)
+        rest = {"groups": groups, "warm_up": self.warm_up.state_dict(), "idle": self.idle}
+        return tensors, rest
+
+    def restore(self, tensors: dict[str, Tensor], rest: dict[str, Any]) -> None:
+        """Go on from what :meth:`state` gave, in the same layout in memory.
+
+        Fused AdamW reads weights and moments side by side as they lie in memory, and the fused
+        step turns the encoder's first weights round.
+        """
+        weights = members(tensors, "weights/")
+        for name, held in self.model.state_dict(keep_vars=True).items():
+            held.data = weights[name].to(held.device)
+        moments: dict[int, dict[str, Tensor]] = {}
+        for place, value in members(tensors, "optimiser/").items():
+            number, name = place.split("/")
+            moments.setdefault(int(number), {})[name] = value
+        self.optimiser.load_state_dict({"state": moments, "param_groups": rest["groups"]})
+        self.warm_up.load_state_dict(rest["warm_up"])
+        self.idle = rest["idle"]
+        torch.set_rng_state(tensors["random"])
+        if self.data.device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["random_cuda"], self.data.device)
+
     def _loss(self, task: Task, epoch: int) -> Tensor:
         """What a step minimises."""
         if self.fused is not None:
             return self.fused.mean_loss(task)
         losses, _ = losses_of(self.model, task)
         return losses.mean() + self.model.penalty(epoch, losses.numel())
+
+
+def members(tensors: dict[str, Tensor], begin: str) -> dict[str, Tensor]:
+    """Those whose names begin in one way, by the rest of their names."""
+    return {
+        name.removeprefix(begin): value
+        for name, value in tensors.items()
+        if name.startswith(begin)
+    }
 
 
 def losses_of(model: CountAutoencoder, task: Task) -> Found:

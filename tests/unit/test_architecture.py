@@ -15,7 +15,7 @@ SOURCE = ROOT / "src" / "countae"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 # a room may import rooms below it in this list, and always the common ones
-COMMON = {"config", "counts", "errors", "files", "registry", "split", ""}
+COMMON = {"config", "counts", "errors", "files", "registry", "sources", "split", ""}
 ALLOWED = {
     "kernels": set(),
     "likelihoods": {"kernels"},
@@ -27,8 +27,11 @@ ALLOWED = {
     "noise_heads": {"likelihoods", "kernels"},
     "start": {"likelihoods", "noise_heads"},
     "training": {"model", "likelihoods", "protocols", "fused"},
+    "checkpoint": {"training", "fingerprint"},
+    "triage": {"metrics"},
     "fit": {
         "training",
+        "checkpoint",
         "model",
         "likelihoods",
         "protocols",
@@ -93,7 +96,7 @@ ALLOWED = {
 }
 TORCH_ROOMS = {
     "likelihoods", "kernels", "protocols", "layers", "model", "start", "fit", "predict", "noise",
-    "noise_heads", "baselines", "options", "fused", "training",
+    "noise_heads", "baselines", "options", "fused", "training", "checkpoint",
 }  # fmt: skip
 
 

@@ -148,9 +148,9 @@ def test_a_library_size_below_the_counts_is_told(adata, tmp_path):
 def test_files_that_are_none_are_told(tmp_path):
     with pytest.raises(ConfigError, match="nothing there"):
         read_counts(str(tmp_path / "absent.h5ad"))
-    (tmp_path / "table.csv").write_text("a,b")
-    with pytest.raises(CountMatrixError, match="only .h5ad files are read, found '.csv'"):
-        read_counts(str(tmp_path / "table.csv"))
+    (tmp_path / "counts.rds").write_text("a,b")
+    with pytest.raises(CountMatrixError, match=r"known format, found '.rds'. Known: AnnData's"):
+        read_counts(str(tmp_path / "counts.rds"))
     (tmp_path / "broken.h5ad").write_bytes(b"\x89HDF\r\n\x1a\n cut")
     with pytest.raises(CountMatrixError, match="not readable as .h5ad"):
         read_counts(str(tmp_path / "broken.h5ad"))

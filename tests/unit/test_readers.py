@@ -6,8 +6,10 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from count_files import FORMATS, example
 from scipy import sparse
 
+from countae.counts import readers
 from countae.counts.readers import _spill, _stored, open_counts
 from countae.errors import CountMatrixError
 
@@ -134,3 +136,23 @@ def test_the_largest_count_is_read(adata, tmp_path):
     adata.X = np.full((CELLS, GENES), 2**31 - 1)
     adata.write_h5ad(tmp_path / "a.h5ad")
     assert (next(open_counts(str(tmp_path / "a.h5ad")).blocks()).data == 2**31 - 1).all()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("cells", [7, 2048])
+def test_every_format_gives_the_same_counts(tmp_path, small_pieces, name, cells):
+    content = example()
+    path = FORMATS[name](content, tmp_path)
+    for _ in range(2):
+        reader = open_counts(str(path))
+        assert reader.shape == content.counts.shape
+        assert reader.obs.index.tolist() == content.cells
+        assert reader.var.index.tolist() == content.genes
+        found = sparse.vstack([*reader.blocks(cells)]).toarray()
+        np.testing.assert_array_equal(found, content.counts)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_one_reader_recognises_a_file(tmp_path, name):
+    path = FORMATS[name](example(), tmp_path)
+    assert len([n for n in readers.names() if readers.get(n).recognises(path)]) == 1

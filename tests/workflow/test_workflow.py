@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import anndata
 import pandas as pd
 import pytest
 import yaml
+from count_files import example, tenx_h5_v3
 
 from countae import fingerprint as fingerprints
 from countae.new_likelihood import write
@@ -331,3 +336,50 @@ def test_one_matrix_runs_from_the_command_line(tmp_path):
     sentence, page = done.stdout.strip().splitlines()[-2:]
     assert sentence.startswith("my_counts: no verdict: only 1 of the 3 seeds")
     assert (tmp_path / page).is_file()
+
+
+@pytest.fixture
+def server(tmp_path):
+    """Address of a web server for the folder ``web``."""
+    (tmp_path / "web").mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "web"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{served.server_address[1]}"
+        served.shutdown()
+
+
+def test_sources_on_the_web_are_fetched_and_joined(tmp_path, server):
+    for seed, name in enumerate(["a", "b"]):
+        (tmp_path / name).mkdir()
+        made = tenx_h5_v3(example(120, 20, seed=seed), tmp_path / name)
+        shutil.move(made, tmp_path / "web" / f"{name} 1.h5")
+    digest = hashlib.sha256((tmp_path / "web" / "a 1.h5").read_bytes()).hexdigest()
+    address = f"{server}/a%201.h5#sha256={digest};{server}/b%201.h5"
+    rows = f"id\tsource\tbatch_key\tgenes\nweb\t{address}\tfile\tall\n"
+    folder = configured(tmp_path / "run", rows=rows)
+    done = snakemake(folder, "results/web/counts.h5ad")
+    assert done.returncode == 0, done.stderr
+    adata = anndata.read_h5ad(folder / "results/web/counts.h5ad")
+    number = adata.obs["file"].value_counts()
+    assert set(number.index) == {"a 1", "b 1"}
+    assert number.min() > 100  # the quality filter removes a few of 120
+    again = snakemake(folder, "--dry-run", "results/web/counts.h5ad")
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+    rows = rows.replace(digest, "0" * 64)
+    done = snakemake(configured(tmp_path / "other", rows=rows), "results/web/counts.h5ad")
+    assert done.returncode != 0
+    assert (
+        "must have the SHA-256 checksum"
+        in (tmp_path / "other/logs/web/source/0/a 1.h5.log").read_text()
+    )
+    assert not (tmp_path / "other/results/web/counts.h5ad").exists()
+
+
+def test_a_storage_location_without_its_plugin_is_told(tmp_path):
+    rows = "id\tsource\nx\tgopher://bucket/x.h5ad\n"
+    done = snakemake(configured(tmp_path, rows=rows), "--dry-run")
+    assert done.returncode != 0
+    assert "needs a Snakemake storage plugin for gopher://" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr

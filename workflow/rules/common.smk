@@ -4,7 +4,7 @@ from itertools import chain, islice
 
 import countae
 from countae import config as contract
-from countae import simulate, tuning
+from countae import simulate, sources, tuning
 from countae.errors import CountaeError
 from countae.fingerprint import fingerprint
 from countae.options import LARGEST_SEED
@@ -51,6 +51,8 @@ wildcard_constraints:
     baseline="|".join([*SETTINGS["baselines"], "oracle"]),
     seed=r"\d+",
     trial=r"\d+",
+    part=r"\d+",
+    file=r"[^/]+",
 
 
 def is_primary(dataset):
@@ -91,15 +93,57 @@ def fits_of(dataset):
     return [f"results/{dataset}/{name}/seed{seed}" for name, seed in arms]
 
 
+def stored(address):
+    """A location that one of Snakemake's storage plugins knows."""
+    try:
+        return storage(address)
+    except Exception as error:  # each plugin has errors of its own
+        scheme = address.split("://")[0]
+        raise WorkflowError(
+            f"{SETTINGS['datasets']}: the source {address!r} needs a Snakemake storage plugin "
+            f"for {scheme}:// ({error}). Fix: install it, for example with `pip install "
+            f"snakemake-storage-plugin-{scheme}`, or fetch the file and name its path."
+        ) from None
+
+
+def parts_of(dataset):
+    """Sources that a data set joins; none for one that is made."""
+    source = DATASETS[dataset]["source"]
+    return [] if source.startswith(sources.MADE) else sources.parts(source)
+
+
+def local_file(dataset, number, part):
+    """Where a source is on this machine: as it is named, or where it is brought."""
+    if sources.is_web(part):
+        return f"results/{dataset}/source/{number}/{sources.file_name(part)}"
+    return STORED.get(part, part)
+
+
 def source_files(wildcards):
-    """Files that preparing a data set reads."""
-    row = DATASETS[wildcards.dataset]
-    files = (
-        [] if row["source"].startswith(("builtin:", "simulate:")) else [row["source"]]
-    )
-    if row["genes"] != "all" and not row["genes"].isdigit():
-        files.append(row["genes"])
-    return files
+    """Files with counts that preparing a data set reads."""
+    dataset = wildcards.dataset
+    return [local_file(dataset, *part) for part in enumerate(parts_of(dataset))]
+
+
+def source_argument(wildcards, input):
+    """The source as an argument of `countae prepare`."""
+    return ";".join(map(str, input.source)) or DATASETS[wildcards.dataset]["source"]
+
+
+def gene_files(wildcards):
+    """File with the genes of a data set, where one is named."""
+    genes = DATASETS[wildcards.dataset]["genes"]
+    return [] if genes == "all" or genes.isdigit() else [genes]
+
+
+try:
+    STORED = {
+        part: stored(part)
+        for part in chain.from_iterable(map(parts_of, DATASETS))
+        if sources.is_remote(part) and not sources.is_web(part)
+    }
+except CountaeError as error:
+    raise WorkflowError(str(error)) from None
 
 
 def row_options(wildcards):

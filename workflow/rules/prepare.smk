@@ -1,6 +1,30 @@
+rule fetch:
+    output:
+        "results/{dataset}/source/{part}/{file}",
+    log:
+        "logs/{dataset}/source/{part}/{file}.log",
+    benchmark:
+        "benchmarks/{dataset}/source/{part}/{file}.tsv"
+    wildcard_constraints:
+        dataset=ONE_DATASET,
+    conda:
+        "../../envs/counts.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_memory(500),
+        runtime=240,
+    params:
+        address=lambda wildcards: parts_of(wildcards.dataset)[int(wildcards.part)],
+    message:
+        "Fetch {wildcards.file}, a source of {wildcards.dataset}"
+    shell:
+        "countae fetch {params.address:q} {output:q} > {log:q} 2>&1"
+
+
 rule prepare:
     input:
-        source_files,
+        source=source_files,
+        genes=gene_files,
     output:
         counts="results/{dataset}/counts.h5ad",
         triage="results/{dataset}/triage.json",
@@ -17,7 +41,7 @@ rule prepare:
         mem_mb=scaled_memory(4000),
         runtime=60,
     params:
-        source=lambda wildcards: DATASETS[wildcards.dataset]["source"],
+        source=source_argument,
         row=row_options,
         settings=section_options("simulate", "quality", "genes", "split"),
         code=fingerprint("prepare"),

@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 
 from countae import split
 from countae.counts import _store
+from countae.counts._checksum import check_seal, seal
 from countae.errors import CountMatrixError
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ class CountMatrix:
 
     def save(self, path: str | Path) -> None:
         """Write as .h5ad that can be mapped, aside first."""
+        seal(self)
         _store.write(self.adata, path)
 
     @classmethod
@@ -184,7 +186,7 @@ class CountMatrix:
         Raises
         ------
         CountMatrixError
-            When the file is not one that ``countae prepare`` wrote.
+            When the file is not one that ``countae prepare`` wrote, or was changed since.
         """
         from countae.counts._read import read_h5ad
 
@@ -195,7 +197,9 @@ class CountMatrix:
                 "split, folds "
                 "or provenance. Fix: run `countae prepare` on this file first."
             )
-        return cls(adata, str(path))
+        matrix = cls(adata, str(path))
+        check_seal(matrix)
+        return matrix
 
 
 @dataclass(frozen=True)

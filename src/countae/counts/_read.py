@@ -30,6 +30,7 @@ def read_counts(
     batch_key: str = "",
     library_size_key: str = "",
     donor_key: str = "",
+    orientation: str = "auto",
     simulate: Callable[[str], AnnData] | None = None,
 ) -> CountMatrix:
     """Checked raw counts from ``source``.
@@ -37,13 +38,13 @@ def read_counts(
     Parameters
     ----------
     source : str
-        A path to an .h5ad file, ``builtin:NAME``, or ``simulate:FAMILY``.
+        See :func:`countae.counts.readers.open_counts`.
     layer : str
         Empty for ``X``, ``raw.X``, or the name of a layer.
     label_key, batch_key, library_size_key, donor_key : str
         Columns of obs; empty for none. Without a library size it is the cell's total count.
-    simulate : callable
-        Makes the AnnData for a simulator's name (the caller knows size and seed).
+    orientation, simulate
+        As in :func:`countae.counts.readers.open_counts`.
 
     Returns
     -------
@@ -57,7 +58,7 @@ def read_counts(
     CountMatrixError
         When what it holds is not what was promised.
     """
-    reader = open_counts(source, layer=layer, simulate=simulate)
+    reader = open_counts(source, layer=layer, orientation=orientation, simulate=simulate)
     keys = {
         "label_key": label_key, "batch_key": batch_key, "library_size_key": library_size_key,
         "donor_key": donor_key,

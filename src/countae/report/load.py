@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from countae.errors import ScoreError
-from countae.files import read_json
+from countae.files import read_json, read_table
 from countae.wording import short
 
 if TYPE_CHECKING:
@@ -135,8 +135,6 @@ def load(folder: Path) -> Dataset:
     ScoreError
         When a file is missing or does not hold what it should; says which verb makes it.
     """
-    import pandas as pd
-
     from countae.report.latent import read_latents
 
     if not folder.is_dir():
@@ -146,7 +144,7 @@ def load(folder: Path) -> Dataset:
         )
     triage = read_json(_needed(folder / "triage.json"))
     verdict = _verdict(_needed(folder / "verdict.json"))
-    genes = pd.read_parquet(_needed(folder / "verdict_genes.parquet"))
+    genes = read_table(_needed(folder / "verdict_genes.parquet"))
     losses, seeds, control = list(verdict["titles"]), verdict["seeds"], verdict["control"]
     records = {
         loss: [
@@ -187,7 +185,7 @@ def _scores(folder: Path, losses: list[str], seeds: list[int]) -> pd.DataFrame:
     tables = []
     for name, seed in wanted:
         path = _needed(folder / name / f"seed{seed}" / "scores.parquet")
-        table = pd.read_parquet(path)
+        table = read_table(path)
         lacking = [column for column in COLUMNS if column not in table]
         if lacking:
             raise ScoreError(

@@ -14,6 +14,7 @@ from countae import __version__
 from countae.errors import ScoreError
 from countae.report import (
     checks,
+    commands,
     fit_figures,
     glossary,
     methods,
@@ -175,7 +176,7 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
         "references": methods.references(data),
         "parameters": methods.parameters(data),
         "versions": methods.versions(data),
-        "commands": methods.commands(data),
+        "commands": commands.commands(data),
         "triage": data.triage,
         "triage_table": tables.triage(data),
         "source": methods.source_name(data.triage["source"]),

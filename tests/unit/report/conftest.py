@@ -29,6 +29,13 @@ def bootstrap(met: bool, observed: float, largest: float) -> dict:
             "bootstrap_largest": largest, "replicates": 5}  # fmt: skip
 
 
+FINDING = {
+    "finding": "empty", "severity": "warning", "what": "2 cells have no count at all.",
+    "consequence": "They have no library size.", "fix": "leave them out",
+    "cells": {"total": 2, "names": ["cell7", "cell9"]}, "genes": {"total": 0, "names": []},
+}  # fmt: skip
+
+
 class Results:
     """Writes results below a folder; the attributes can be changed before :meth:`write`."""
 
@@ -42,6 +49,7 @@ class Results:
         self.source = "/home/someone/secret/toy.h5ad"
         self.outcome, self.oracle, self.stop_reason = "tie", False, "converged"
         self.notes: list[str] = []
+        self.findings: list[dict] = [FINDING]
         self.family, self.doubts, self.errors_by = "nb", ["zero_inflation"], "cell"
         self.protocols: dict[str, dict] = {}
         self.referee: dict | None = None
@@ -242,6 +250,7 @@ class Results:
             "removed_cells": {"min_counts_per_cell": 2},
             "removed_genes": {"min_cells_per_gene": 5},
             "labels": dict.fromkeys(self.labels, 10) if self.labels else {},
+            "findings": self.findings,
         }  # fmt: skip
 
     def _h5ad(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from countae.errors import ScoreError
-from countae.report import checks, fit_figures, methods, steps, story, tables
+from countae.report import checks, commands, fit_figures, methods, steps, story, tables
 from countae.report.load import load
 from countae.report.ranking import ranking, read_ranking
 
@@ -238,7 +238,7 @@ def test_methods_do_not_cite_what_was_not_used(results):
 
 
 def test_commands_hide_molecules_for_each_protocol(data):
-    text = methods.commands(data)
+    text = commands.commands(data)
     assert "countae hide results/toy/counts.h5ad results/toy/thinning/counts.h5ad" in text
     assert "--protocol nb_splitting --model results/toy/nb/seed0/model.safetensors" in text
     assert "--protocols thinning,nb_splitting --drawn results/toy/bootstrap.json" in text

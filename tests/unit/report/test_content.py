@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from countae.report import (
+    commands,
     fit_figures,
     latent,
     look,
@@ -163,7 +164,7 @@ def test_gene_classes_list_all_losses_even_with_no_gene(data):
 
 def test_commands_are_a_script_with_options_that_exist(results):
     results.dataset = results.folder = "toy $(touch x)"
-    text = methods.commands(load(results.write()))
+    text = commands.commands(load(results.write()))
     assert subprocess.run(["bash", "-n"], input=text, text=True, check=False).returncode == 0
     assert "/home/someone" not in text
     import typer
@@ -214,7 +215,7 @@ def test_methods_tell_what_a_search_chose(results):
     parameters = {key: value for key, value, _ in methods.parameters(found)}
     assert parameters["training.learning_rate"] == "0.004 (mse_log1p and nb); 0.002 (zinb)"
     assert parameters["training.patience"] == "30"
-    loops = methods.commands(found).split("for loss in ")[1:]
+    loops = commands.commands(found).split("for loss in ")[1:]
     options = {loop.split(";")[0]: loop for loop in loops if "--learning-rate" in loop}
     assert set(options) == {"mse_log1p nb", "zinb", "nb"}  # the last is the A/A control
     assert "--learning-rate 0.002" in options["zinb"]
@@ -247,14 +248,14 @@ def test_methods_tell_the_options_of_the_network(results):
         assert words in text
         assert words not in plain
     options = "--bottleneck variational --kl-weight 0.5 --kl-warm-up 20 --conditions batch,donor"
-    assert options in methods.commands(found)
+    assert options in commands.commands(found)
     assert "Variational bottleneck" in " ".join(what for what, _, _ in methods.references(found))
     told |= {"bottleneck": "plain", "conditions": [], "weights": "tied", "activation": "linear",
              "norm": "none"}  # fmt: skip
     text = dict(methods.paragraphs(load(results.write())))["Networks"]
     assert "hidden layers with no activation, dropout" in text
     assert "had the encoder's weights, transposed" in text
-    assert "--conditions ''" in methods.commands(load(results.path))
+    assert "--conditions ''" in commands.commands(load(results.path))
 
 
 def test_references_have_addresses(data):

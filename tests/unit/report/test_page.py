@@ -100,6 +100,9 @@ def test_every_figure_has_a_place_a_name_and_a_specification(page):
 def test_names_from_data_are_shown_as_text(results, rendered, monkeypatch):
     results.dataset, results.genes[0], results.labels = HOSTILE, HOSTILE, [HOSTILE, "T"]
     results.notes = [HOSTILE]
+    hostile = dict.fromkeys(("what", "consequence", "fix"), HOSTILE)
+    names = {"total": 20_001, "names": [HOSTILE] * 101}
+    results.findings = [results.findings[0] | hostile | {"cells": names, "genes": names}]
     results.protocols = {HOSTILE: results.other_protocol(True, HOSTILE)}
     results.referee = results.confusion() | {"sentence": HOSTILE}
     results.referee["rows"]["nb"]["recommended"] = {HOSTILE: 1}
@@ -313,3 +316,11 @@ def test_the_page_is_the_same_each_time(page, toy, tmp_path, monkeypatch):
     monkeypatch.setattr(page_module, "bundle", lambda: "")
     write_report([toy], tmp_path / "again.html", title=TITLE)
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == page.html
+
+
+def test_findings_of_the_triage_are_shown_with_what_to_do(page, results, rendered):
+    for words in ("2 cells have no count at all.", "They have no library size.", "leave them out",
+                  "names of cells (2)", "cell9"):  # fmt: skip
+        assert words in page.text
+    results.findings = []
+    assert "What was found in the matrix" not in rendered().text

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from countae.counts.readers._base import BLOCK, Reader
-from countae.errors import CountMatrixError
+from countae import sources
+from countae.config import existing_file
+from countae.counts.readers._base import BLOCK, Reader, Request, readable
+from countae.errors import ConfigError, CountMatrixError
 from countae.registry import Registry
 
 if TYPE_CHECKING:
@@ -19,15 +22,23 @@ register, get, names, check = registry.register, registry.get, registry.names, r
 
 
 def open_counts(
-    source: str, *, layer: str = "", simulate: Callable[[str], AnnData] | None = None
+    source: str,
+    *,
+    layer: str = "",
+    orientation: str = "auto",
+    simulate: Callable[[str], AnnData] | None = None,
 ) -> Reader:
-    """Reader of ``source``: a path, ``builtin:NAME`` or ``simulate:FAMILY``.
+    """Reader of ``source``.
 
     Parameters
     ----------
     source : str
+        A path, ``builtin:NAME`` or ``simulate:FAMILY``; several paths separated by ``;``, or a
+        pattern like ``donor*/counts.h5``, are one data set.
     layer : str
-        Empty for the main matrix, ``raw.X``, or the name of a layer.
+        Empty for the main matrix, ``raw.X``, or the name of a layer (of a genome in 10x HDF5).
+    orientation : {"auto", "cells_in_rows", "genes_in_rows"}
+        Of tables and Matrix Market files; other formats know it.
     simulate : callable
         Makes the AnnData for a simulator's name (the caller knows size and seed).
 
@@ -40,24 +51,35 @@ def open_counts(
     """
     from countae.counts.readers._builtin import builtin
     from countae.counts.readers._memory import MemoryReader
+    from countae.counts.readers._several import SeveralReader
 
     kind, _, name = source.partition(":")
     if kind == "builtin":
         return MemoryReader(builtin(name), source, layer=layer)
     if kind == "simulate" and simulate is not None:
         return MemoryReader(simulate(name), source, layer=layer)
-    return _open_file(source, layer)
+    paths = sources.parts(source)
+    if len(paths) == 1:
+        return _open_path(paths[0], layer, orientation)
+    return SeveralReader(source, [_open_path(path, layer, orientation) for path in paths])
 
 
-def _open_file(source: str, layer: str) -> Reader:
-    """Reader of a file."""
-    from countae.config import existing_file
-
-    path = existing_file(source, "count matrix (.h5ad)")
+def _open_path(source: str, layer: str, orientation: str) -> Reader:
+    """Reader of one file or folder."""
+    if sources.is_remote(source):
+        raise ConfigError(
+            f"{source}: only the workflow reads from the network. Fix: `countae fetch ADDRESS "
+            "FILE` first (http and https), or run the workflow with this source in datasets.tsv."
+        )
+    path = Path(source) if Path(source).is_dir() else existing_file(source, "count matrix")
     for name in names():
         if get(name).recognises(path):
-            return get(name).open(source, path, layer=layer)
+            with readable(path, get(name).kind):
+                return get(name).open(Request(source, path, layer, orientation))
+    found = "a folder with none of them" if path.is_dir() else f"{path.suffix or 'no ending'!r}"
     raise CountMatrixError(
-        f"{path}: only .h5ad files are read, found {path.suffix or 'no ending'!r}. Fix: read the "
-        "file with scanpy and save it with adata.write_h5ad('counts.h5ad')."
+        f"{path}: must be a count matrix in a known format, found {found}. Known: "
+        + "; ".join((get(name).__doc__ or "").splitlines()[0].rstrip(".") for name in names())
+        + ". Fix: give the file its usual ending, or read it with scanpy and save it with "
+        "adata.write_h5ad('counts.h5ad')."
     )

@@ -90,7 +90,7 @@ class AnnDataReader(Reader):
                 return
             if self._spilled is None:
                 self._spilled = _stored.csc_spill(*arrays, shape=self.shape, where=self.where)
-        yield from self._spilled.blocks(cells)
+        yield from self._spilled.blocks(self.shape, cells)
 
     def _read_truth(self, file: Any, layers: list[str]) -> dict[str, Any]:
         """What countae's simulators wrote, or nothing."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import struct
+import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +18,7 @@ from scipy import sparse
 
 from countae.counts._check import checked_counts, holds_counts
 from countae.errors import CountaeError, CountMatrixError
+from countae.registry import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +28,23 @@ BLOCK = 2048  # cells; 20,000 genes with a tenth expressed are 33 MB
 DAMAGE = (
     ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError,
     MemoryError, NotImplementedError, OSError, RecursionError, RuntimeError, TypeError, ValueError,
-    struct.error,
+    csv.Error, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be read: the source as the user named it, its path, and how to read it."""
+
+    source: str
+    path: Path
+    layer: str = ""
+    orientation: str = "auto"
+
+    def without_layer(self) -> None:
+        """Raise CountMatrixError where a layer is asked for of a format that holds one matrix."""
+        if self.layer:
+            raise one_matrix(self.source, self.layer)
 
 
 class Reader(ABC):
@@ -32,6 +52,8 @@ class Reader(ABC):
 
     Attributes
     ----------
+    kind : str
+        Format, for messages.
     source : str
         What was asked for, for messages.
     place : str
@@ -48,6 +70,7 @@ class Reader(ABC):
         What was inferred or left out, for the user.
     """
 
+    kind: str = "a count matrix"
     source: str
     place: str = "X"
     layer: str = ""
@@ -75,10 +98,7 @@ class Reader(ABC):
 
     def at(self, layer: str) -> Reader:
         """The same source read at another of its ``places``."""
-        raise CountMatrixError(
-            f"{self.source}: there is no layer {layer!r}: this format holds one matrix. Fix: "
-            "leave `layer` empty."
-        )
+        raise one_matrix(self.source, layer)
 
     @property
     def where(self) -> str:
@@ -140,6 +160,14 @@ class Reader(ABC):
                 return False
             some |= block.nnz > 0
         return some
+
+
+def one_matrix(source: str, layer: str) -> CountMatrixError:
+    """The error of asking for a layer where there can be none."""
+    return CountMatrixError(
+        f"{source}: there is no layer {shown(layer)}: files of this format hold one matrix. Fix: "
+        "leave `layer` empty."
+    )
 
 
 @contextmanager

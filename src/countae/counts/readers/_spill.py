@@ -24,53 +24,54 @@ class Spill:
     names.
     """
 
-    def __init__(self, shape: tuple[int, int], dtype: np.dtype) -> None:
-        self.shape = shape
-        kind = np.dtype(dtype).kind
-        value = np.int64 if kind in "bui" and dtype != np.uint64 else np.float64
+    def __init__(self, dtype: np.dtype | type) -> None:
+        whole = np.dtype(dtype).kind in "bui" and np.dtype(dtype) != np.uint64
+        value = np.int64 if whole else np.float64
         self._record = np.dtype([("cell", np.int32), ("gene", np.int32), ("value", value)])
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)
         weakref.finalize(self, self._file.close)
-        self._shelves = -(-shape[0] // SHELF)
         self._bounds: list[np.ndarray] = []
         self._written = 0
 
     def add(self, cell: np.ndarray, gene: np.ndarray, value: np.ndarray) -> None:
-        """Take entries; indices must lie within the shape."""
+        """Take entries."""
         for start in range(0, len(cell), ENTRIES):
             part = slice(start, start + ENTRIES)
             self._add(cell[part], gene[part], value[part])
 
     def _add(self, cell: np.ndarray, gene: np.ndarray, value: np.ndarray) -> None:
         shelf = cell // SHELF
-        if self._shelves <= 2**16:
+        last = int(shelf.max())
+        if last < 2**16:
             shelf = shelf.astype(np.uint16)  # NumPy sorts these in linear time
         order = np.argsort(shelf, kind="stable")
         records = np.empty(len(cell), self._record)
         records["cell"], records["gene"] = cell[order], gene[order]
         records["value"] = value[order]
-        inside = np.searchsorted(shelf[order], np.arange(self._shelves + 1))
+        inside = np.searchsorted(shelf[order], np.arange(last + 2))
         self._bounds.append(self._written + inside)
         self._file.seek(0, 2)
         self._file.write(records.tobytes())
         self._written += len(records)
 
-    def blocks(self, cells: int) -> Iterator[csr_matrix]:
-        """Blocks of ``cells`` cells × all genes; entries that stand twice are added."""
-        return regrouped(map(self._read, range(self._shelves)), cells)
+    def blocks(self, shape: tuple[int, int], cells: int) -> Iterator[csr_matrix]:
+        """Blocks of ``cells`` of a matrix's cells; entries that stand twice are added."""
+        shelves = range(-(-shape[0] // SHELF))
+        return regrouped((self._read(shelf, shape) for shelf in shelves), cells)
 
-    def _read(self, shelf: int) -> csr_matrix:
+    def _read(self, shelf: int, shape: tuple[int, int]) -> csr_matrix:
         pieces = [np.empty(0, self._record)]
         for bounds in self._bounds:
-            start, stop = bounds[shelf : shelf + 2]
-            self._file.seek(int(start) * self._record.itemsize)
-            size = int(stop - start) * self._record.itemsize
-            pieces.append(np.frombuffer(self._file.read(size), self._record))
+            if shelf + 1 < len(bounds):
+                start, stop = bounds[shelf : shelf + 2]
+                self._file.seek(int(start) * self._record.itemsize)
+                size = int(stop - start) * self._record.itemsize
+                pieces.append(np.frombuffer(self._file.read(size), self._record))
         entries = np.concatenate(pieces)
         first = shelf * SHELF
-        shape = (min(SHELF, self.shape[0] - first), self.shape[1])
+        rows = min(SHELF, shape[0] - first)
         places = (entries["cell"] - first, entries["gene"])
-        return sparse.coo_matrix((entries["value"], places), shape).tocsr()
+        return sparse.coo_matrix((entries["value"], places), (rows, shape[1])).tocsr()
 
 
 def regrouped(blocks: Iterator[csr_matrix], cells: int) -> Iterator[csr_matrix]:

@@ -34,7 +34,7 @@ def csc_spill(
 ) -> Spill:
     """Entries of a CSC matrix on disk, ready to be read by cells."""
     bounds = checked_bounds(data, indices, indptr, where=where)
-    spill = Spill(shape, data.dtype)
+    spill = Spill(data.dtype)
     for start in range(0, int(bounds[-1]), ENTRIES):
         stop = min(start + ENTRIES, int(bounds[-1]))
         cells = indices[start:stop]
@@ -55,10 +55,9 @@ def dense_blocks(array: Any, *, cells: int, where: str) -> Iterator[csr_matrix]:
 
 def dense_spill(array: Any, *, where: str) -> Spill:
     """Entries of a dense (gene, cell) matrix on disk, ready to be read by cells."""
-    n_genes, n_cells = array.shape
-    spill = Spill((n_cells, n_genes), array.dtype)
+    spill = Spill(array.dtype)
     step = _slab(array)
-    for start in range(0, n_genes, step):
+    for start in range(0, array.shape[0], step):
         slab = sparse.coo_matrix(as_csr(numbers(array[start : start + step], where=where)))
         spill.add(slab.col, slab.row + start, slab.data)
     return spill
