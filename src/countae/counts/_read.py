@@ -11,6 +11,7 @@ import numpy as np
 from countae.counts._check import check_key, check_library_size, check_names
 from countae.counts._matrix import CountMatrix
 from countae.counts.readers import open_counts
+from countae.counts.readers._base import readable
 from countae.counts.readers._spill import stacked
 from countae.errors import CountMatrixError
 
@@ -147,13 +148,8 @@ def read_h5ad(path: str | Path, read: Callable[[Path], AnnData] | None = None) -
             "read the "
             "file with scanpy and save it with adata.write_h5ad('counts.h5ad')."
         )
-    try:
+    with readable(path, ".h5ad"):
         return (read or anndata.read_h5ad)(path)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise CountMatrixError(
-            f"{path}: not readable as .h5ad ({error}). The file may be cut short or of another "
-            "format. Fix: copy or save it again."
-        ) from error
 
 
 def _renamed(key: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from countae.counts.readers._base import readable
 from countae.errors import ScoreError
 
 MOST_CELLS = 5_000
@@ -36,6 +37,8 @@ def read_latents(path: Path, losses: list[str]) -> Latents:
     ------
     ScoreError
         When the file is missing or is not one that ``countae export`` wrote.
+    CountMatrixError
+        When it is damaged.
     """
     import h5py
     from anndata.io import read_elem
@@ -45,7 +48,7 @@ def read_latents(path: Path, losses: list[str]) -> Latents:
             f"{path}: the report takes the latent maps from this file, but it does not exist. "
             "Fix: make it with `countae export`, or run the workflow for this data set again."
         )
-    with h5py.File(path) as file:
+    with readable(path, ".h5ad"), h5py.File(path) as file:
         if "uns/countae" not in file:
             raise ScoreError(
                 f"{path}: must be a file made by `countae export`, but it has no uns['countae']. "

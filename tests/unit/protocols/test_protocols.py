@@ -93,7 +93,7 @@ def split_by(name, counts, theta, seed):
     kind = protocols.get(name)
     made = kind.__new__(kind)
     made._theta = {"train": np.array([theta]), "validation": np.array([theta])}
-    made.matrix = type("M", (), {"part": np.full(len(counts), "test")})
+    made._trained_on = np.zeros(len(counts), dtype=bool)
     from scipy.sparse import csr_matrix
 
     stored = csr_matrix(counts[:, None])
