@@ -28,7 +28,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 from count_files import FORMATS, example
 
-SECONDS = 20
+SECONDS, PATIENCE = 20, 300  # of the processor, and by the clock
 MEMORY = 8 << 30  # bytes of address space of a reading process
 READ, REFUSED, TRACEBACK = 0, 2, 3  # exit codes
 
@@ -93,14 +93,16 @@ def outcome(path: Path, errors: Path) -> str:
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        signal.alarm(SECONDS)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        signal.alarm(PATIENCE)
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1), os.dup2(null, 2)
         warnings.simplefilter("ignore")
         os._exit(read(path, errors))
     status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status):
-        return "hang" if os.WTERMSIG(status) == signal.SIGALRM else "crash"
+        late = {signal.SIGALRM, signal.SIGXCPU, signal.SIGKILL}
+        return "hang" if os.WTERMSIG(status) in late else "crash"
     return {READ: "read", REFUSED: "refused"}.get(os.WEXITSTATUS(status), "traceback")
 
 
