@@ -27,7 +27,7 @@ class Spill:
     """
 
     def __init__(self, dtype: np.dtype | type) -> None:
-        whole = np.dtype(dtype).kind in "bui" and np.dtype(dtype) != np.uint64
+        whole = np.dtype(dtype).kind in "iub" and np.dtype(dtype) != np.uint64
         value = np.int64 if whole else np.float64
         self._record = np.dtype([("cell", np.int32), ("gene", np.int32), ("value", value)])
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)
