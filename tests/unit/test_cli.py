@@ -14,7 +14,7 @@ import pytest
 from countae import config
 
 VERBS = [
-    "list", "new-likelihood", "check", "simulate", "prepare", "hide", "fit", "tune-trial", "tune",
+    "list", "new-likelihood", "check", "fetch", "simulate", "prepare", "hide", "fit", "tune-trial", "tune",
     "score", "bootstrap", "verdict", "rehearse", "referee", "rank", "export", "report", "explain",
     "run",
 ]  # fmt: skip

@@ -76,7 +76,7 @@ def checked_counts(
 def _without_duplicates(block: sparse.csr_matrix) -> sparse.csr_matrix:
     """The block with sorted genes, and entries that stand twice added without overflow."""
     if not block.has_canonical_format:
-        if block.dtype.kind in "bui":
+        if block.dtype.kind in "iub":
             block = block.astype(np.float64 if block.dtype == np.uint64 else np.int64)
         block.sum_duplicates()
     return block

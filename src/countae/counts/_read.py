@@ -66,7 +66,7 @@ def read_counts(
     }  # fmt: skip
     check_tables(reader, keys)
     counts = stacked([*reader.blocks()])
-    made = tables(reader, keys, counts.sum(axis=1, dtype=np.int64).A1)
+    made = tables(reader, keys, counts @ np.ones(counts.shape[1], np.int64))  # faster than sum
     made.X = counts
     for name in reader.truth.get("layers", ()):
         made.layers[name] = truth_layer(reader, name)

@@ -28,7 +28,8 @@ class AnnDataReader(Reader):
         self._spilled: Spill | None = None
         with self._opened() as file:
             layers = [*file["layers"]] if "layers" in file else []
-            self._places = ["", *layers, *([RAW] if "raw" in file else [])]
+            raw = [RAW] if "raw/X" in file and "raw/var" in file else []
+            self._places = ["", *layers, *raw]
             self._parts = {name: _path(name) for name in self._places}
             self._tables = {
                 name: _table(file[name], f"{source}: {name}")

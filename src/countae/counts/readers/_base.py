@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import struct
-import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,11 +21,6 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 BLOCK = 2048  # cells; 20,000 genes with a tenth expressed are 33 MB
-DAMAGE = (
-    ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError,
-    MemoryError, NotImplementedError, OSError, RecursionError, RuntimeError, TypeError, ValueError,
-    csv.Error, struct.error, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -144,11 +135,17 @@ class Reader(ABC):
     def where_counts_are(self) -> str:
         """Sentence that names another place of the source that holds counts; may be empty."""
         for layer in self.places():
-            if layer != self.layer and self.at(layer).holds_counts():
+            if layer != self.layer and self._has_counts_at(layer):
                 return f"set `layer` to {layer!r}, which holds raw counts." if layer else (
                     "leave `layer` empty: X holds raw counts."
                 )  # fmt: skip
         return ""
+
+    def _has_counts_at(self, layer: str) -> bool:
+        """Whether another place holds counts; not if it cannot be read."""
+        with suppress(CountaeError):
+            return self.at(layer).holds_counts()
+        return False
 
     def holds_counts(self) -> bool:
         """Whether every value is a count, and there is one; reads up to the first that is not."""
@@ -177,7 +174,7 @@ def readable(source: str | Path, kind: str) -> Iterator[None]:
         yield
     except CountaeError:
         raise
-    except DAMAGE as error:
+    except Exception as error:  # some libraries have errors that are no child of any other
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise CountMatrixError(
             f"{source}: not readable as {kind} ({reason}). The file may be cut short or of "

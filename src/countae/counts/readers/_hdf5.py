@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from countae.counts.readers._base import readable
+from countae.counts.readers._heaps import check_heaps
 from countae.errors import CountMatrixError
 from countae.registry import shown
 
@@ -20,6 +21,8 @@ def opened(path: Path, kind: str, *, ignore: tuple[str, ...] = ()) -> Iterator[A
     """An HDF5 file, closed at the end; parts in ``ignore`` are neither looked at nor read."""
     import h5py
 
+    with readable(path, kind):
+        check_heaps(path)
     with readable(path, kind), h5py.File(path, "r") as file:
         for name in set(file) - set(ignore):
             check_part(file, name, path)

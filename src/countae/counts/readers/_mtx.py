@@ -211,10 +211,11 @@ def entries(file: IO[bytes]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarra
         )  # fmt: skip
     except pd.errors.EmptyDataError:
         return
-    for piece in pieces:
-        if piece["further"].notna().any():
-            raise ValueError("a line has more than row, column and value")
-        yield (*(piece[name].to_numpy() for name in columns),)  # type: ignore[misc]
+    with pieces:
+        for piece in pieces:
+            if piece["further"].notna().any() or piece["value"].isna().any():
+                raise ValueError("a line has more or less than row, column and value")
+            yield (*(piece[name].to_numpy() for name in columns),)  # type: ignore[misc]
 
 
 def table_of_names(path: Path) -> list[np.ndarray]:

@@ -10,6 +10,8 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csr_matrix
 
+from countae.errors import CountMatrixError
+
 IN_MEMORY = 64 << 20  # bytes; above this the entries go to a temporary file
 ENTRIES = 2_000_000  # sorted at a time
 SHELF = 1024  # cells whose entries are fetched together
@@ -25,7 +27,7 @@ class Spill:
     """
 
     def __init__(self, dtype: np.dtype | type) -> None:
-        whole = np.dtype(dtype).kind in "bui" and np.dtype(dtype) != np.uint64
+        whole = np.dtype(dtype).kind in "iub" and np.dtype(dtype) != np.uint64
         value = np.int64 if whole else np.float64
         self._record = np.dtype([("cell", np.int32), ("gene", np.int32), ("value", value)])
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)
@@ -50,8 +52,15 @@ class Spill:
         records["value"] = value[order]
         inside = np.searchsorted(shelf[order], np.arange(last + 2))
         self._bounds.append(self._written + inside)
-        self._file.seek(0, 2)
-        self._file.write(records.tobytes())
+        try:
+            self._file.seek(0, 2)
+            self._file.write(records.tobytes())
+        except OSError as error:
+            raise CountMatrixError(
+                f"{tempfile.gettempdir()}: the temporary file that sorts counts by cells cannot "
+                f"be written ({error.strerror}). Fix: make room there, or name another folder in "
+                "the environment variable TMPDIR."
+            ) from error
         self._written += len(records)
 
     def blocks(self, shape: tuple[int, int], cells: int) -> Iterator[csr_matrix]:

@@ -77,25 +77,26 @@ class TableReader(Reader):
 
     def _header(self) -> tuple[str, str, list[str]]:
         """What separates columns, the word in the corner (or none), and the columns' names."""
-        with unpacked(self._file) as file:
-            lines = [file.readline(), file.readline()]
-        counted = {
-            mark: n for line in reversed(lines) for mark in SEPARATORS if (n := line.count(mark))
-        }
-        if not counted:
+        separator, names, first = max(
+            (self._first_rows(mark) for mark in SEPARATORS),
+            key=lambda found: (_agree(*found[1:]), len(found[1]) + len(found[2])),
+        )
+        if max(len(names), len(first)) < 2:
             raise CountMatrixError(
                 f"{self._file}: its columns must be separated by tabs, commas or semicolons; the "
-                f"first line is {shown(lines[0].strip())}. Fix: save the table as .tsv or .csv."
+                f"first line is {shown(''.join(names))}. Fix: save the table as .tsv or .csv."
             )
-        separator = max(SEPARATORS, key=lambda mark: counted.get(mark, 0))
-        with unpacked(self._file) as file:
-            records = csv.reader(file, delimiter=separator)
-            names, first = next(records), next((row for row in records if row), [])
         if first and len(first) == len(names) + 1:  # as R's write.table does
             return separator, "", names
         if first and len(first) != len(names):
-            raise self._ragged(2, len(first), len(names))
+            raise self._ragged(first[0], len(first), len(names))
         return separator, names[0], names[1:]
+
+    def _first_rows(self, separator: str) -> tuple[str, list[str], list[str]]:
+        """The separator, and the first two rows if it is that."""
+        with unpacked(self._file) as file:
+            records = csv.reader(file, delimiter=separator)
+            return separator, next(records, []), next((row for row in records if row), [])
 
     def _take(self, separator: str, columns: list[str], by_genes: bool) -> list[str]:
         """Names of the rows; their values that are not 0 go to the spill."""
@@ -213,6 +214,13 @@ def named_lines(file: IO[str], separator: str) -> Iterator[tuple[str, str]]:
             line += more
         rest = line[match.end() :].rstrip("\r\n")
         yield match.group(1).replace('""', '"'), rest.removeprefix(separator)
+
+
+def _agree(names: list[str], first: list[str]) -> bool:
+    """Whether the first two rows are those of a table."""
+    if not first:
+        return len(names) > 1
+    return len(first) > 1 and len(first) - len(names) in {0, 1}
 
 
 def _share(pattern: re.Pattern[str], names: list[str]) -> float:

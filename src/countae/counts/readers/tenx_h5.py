@@ -75,9 +75,12 @@ class TenxH5Reader(Reader):
 
     def _go_to(self, layer: str) -> None:
         if layer not in {*self.places(), *self._places}:
-            reason = "is no genome of this file" if layer else "must name one of its genomes"
+            reason = (
+                "is no genome of this file" if layer else "is empty, but it has several genomes"
+            )
             raise CountMatrixError(
-                f"{self.source}: `layer` {reason}. {did_you_mean(layer, self._places)}"
+                f"{self.source}: `layer` {reason}. {did_you_mean(layer, self._places)} Fix: set "
+                "`layer` to one of them."
             )
         self.layer, self.place = layer, f"genome {shown(layer)}" if layer else "matrix"
         self._group = self._groups.get(layer) or self._groups.get("") or self._places[0]
