@@ -22,7 +22,7 @@ def run(*words):
 @pytest.mark.parametrize(
     "words",
     [
-        ("check", "simulate:nb", "--test-fraction", "nan"),
+        ("prepare", "simulate:nb", "c", "--triage", "t", "--test-fraction", "nan"),
         ("fit", "c", "m", "--record", "r", "--likelihood", "nb", "--learning-rate", "nan"),
         ("fit", "c", "m", "--record", "r", "--likelihood", "nb", "--learning-rate", "inf"),
         ("verdict", "f", "v", "--genes", "g", "--likelihoods", "nb,zinb", "--seeds", "0",
