@@ -14,8 +14,8 @@ import pytest
 from countae import config
 
 VERBS = [
-    "list", "new-likelihood", "check", "fetch", "simulate", "prepare", "hide", "fit", "tune-trial", "tune",
-    "score", "bootstrap", "verdict", "rehearse", "referee", "rank", "export", "report", "explain",
+    "list", "new-likelihood", "check", "fetch", "simulate", "prepare", "hide", "fit", "tune-trial",
+    "tune", "score", "bootstrap", "verdict", "rehearse", "referee", "rank", "export", "report", "explain",
     "run",
 ]  # fmt: skip
 
