@@ -15,8 +15,8 @@ from countae import config
 
 VERBS = [
     "list", "new-likelihood", "check", "fetch", "simulate", "prepare", "hide", "fit", "tune-trial",
-    "tune", "score", "bootstrap", "verdict", "rehearse", "referee", "rank", "export", "report", "explain",
-    "run",
+    "tune", "score", "bootstrap", "verdict", "rehearse", "referee", "rank", "export", "report",
+    "explain", "run",
 ]  # fmt: skip
 
 
