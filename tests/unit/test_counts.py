@@ -64,6 +64,7 @@ def spoil(adata, value):
     ("value", "words"),
     [
         (-1.0, "scaled or batch-corrected"),
+        (-1e-9, "scaled or batch-corrected"),
         (np.nan, "division by zero"),
         (np.inf, "division by zero"),
         (0.5, "damaged or hand-edited"),
