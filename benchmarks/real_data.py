@@ -46,9 +46,9 @@ def one(matrix: CountMatrix, settings: dict[str, Any], protocols: list[str]) -> 
             )  # fmt: skip
             rule = {"dataset": protocol, "gene_table": describe_genes(given)}
             found, _ = decide(results, settings["verdict"], **rule)
-            networks["nb"] = load(
-                results.existing("nb", settings["seeds"][0], "model.safetensors"), matrix
-            )
+            if protocol == "masked":
+                model = results.existing("nb", settings["seeds"][0], "model.safetensors")
+                networks["nb"] = load(model, matrix)
             drawn = {}
             if protocol == "masked" and questions(found):
                 plan = fitted_design(networks["nb"], matrix, device="cpu")
