@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from keyword import iskeyword
 from pathlib import Path
 
 from countae import baselines, likelihoods, protocols
@@ -23,10 +24,10 @@ def write(name: str, folder: Path) -> Path:
         When the name cannot be one, or is taken, or means something else in results, or the file
         is there.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or iskeyword(name):
         raise ConfigError(
             f"{name!r} cannot name a loss: it must be lower-case letters, digits and _, beginning "
-            "with a letter, like my_loss."
+            "with a letter, and no word of Python's own, like my_loss."
         )
     if name in likelihoods.names():
         raise ConfigError(f"There is a likelihood called {name!r} already. Fix: choose another.")

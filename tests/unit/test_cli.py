@@ -67,6 +67,7 @@ def test_a_new_loss_is_written_once_and_listed(tmp_path):
     for name, words in {
         "my_loss": "is there already", "nb": "likelihood called 'nb' already",
         "../x": "cannot name a loss", "Loss": "cannot name a loss",
+        "class": "cannot name a loss",
     }.items():  # fmt: skip
         wrong = countae("new-likelihood", name, cwd=tmp_path)
         assert wrong.returncode == 2

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 STIRLING = (
@@ -142,15 +142,16 @@ class _LogZeroInflated(torch.autograd.Function):
 
 
 def _zero_inflated(counts: Tensor, log_pmf: Tensor, zero_logit: Tensor) -> tuple[Tensor]:
-    own = log_pmf - softplus(zero_logit)  # softplus(z) = −log(1 − π)
-    zero = torch.logaddexp(own, -softplus(-zero_logit)).clamp(max=0)
+    # not softplus, which leaves out its smaller part above 20
+    own = log_pmf + logsigmoid(-zero_logit)
+    zero = torch.logaddexp(own, logsigmoid(zero_logit)).clamp(max=0)
     return (torch.where(counts == 0, zero, own),)
 
 
 def _zero_inflated_slopes(
     counts: Tensor, log_pmf: Tensor, zero_logit: Tensor, value: Tensor, grad: Tensor
 ) -> tuple[Tensor, Tensor]:
-    w = torch.where(counts == 0, torch.exp(log_pmf - softplus(zero_logit) - value), 1)
+    w = torch.where(counts == 0, torch.exp(log_pmf + logsigmoid(-zero_logit) - value), 1)
     return w * grad, (1 - w - torch.sigmoid(zero_logit)) * grad
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import reduce
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from countae.likelihoods._base import Likelihood
 
 REAL = ("location", "_logit")  # ends of names of parameters that may be negative
+WHOLE = ("trials",)
+WANTED = {
+    constraints.real: "a real number",
+    constraints.positive: "a finite number > 0",
+    constraints.positive_integer: "a whole number > 0",
+}
 
 
 class CountDistribution(Distribution):
@@ -23,6 +30,11 @@ class CountDistribution(Distribution):
     ``prob_zero``. Parameters are kept in ``parameters`` under the loss's own names and broadcast
     to ``batch_shape``; the mean of this distribution is that of the count, which for a
     zero-inflated loss is not its parameter ``mean``. Samples depend on ``torch.manual_seed``.
+
+    Of a loss of a residual (MSE, L1, Huber …) ``mean`` is the location on the scale of counts and
+    ``variance`` that of the density *before* it is cut into integers, as users of such losses
+    report them; ``log_prob``, ``cdf``, ``prob_zero`` and ``sample`` are those of the counts, whose
+    moments differ where the location is within a few spreads of zero.
 
     Parameters
     ----------
@@ -56,23 +68,28 @@ class CountDistribution(Distribution):
                 f"was given {', '.join(parameters) or 'none'}"
             )
         self.likelihood = likelihood
-        wide = torch.broadcast_tensors(*map(torch.as_tensor, parameters.values()))
+        wide = torch.broadcast_tensors(*_real(parameters.values()))
         self.parameters = dict(zip(parameters, wide, strict=True))
         super().__init__(wide[0].shape, validate_args=validate_args)
         if self._validate_args:
             for name, constraint in self.ranges(likelihood).items():
-                if not bool(constraint.check(self.parameters[name]).all()):
-                    wanted = "> 0" if constraint is constraints.positive else "a real number"
+                held = self.parameters[name].detach()
+                good = constraint.check(held) & held.isfinite()
+                if not bool(good.all()):
                     raise ValueError(
-                        f"{likelihood.name}: `{name}` must be {wanted}, but holds "
-                        f"{_first_bad(self.parameters[name], constraint):g}"
+                        f"{likelihood.name}: `{name}` must be {WANTED[constraint]}, but holds "
+                        f"{float(held[~good].reshape(-1)[0]):g}"
                     )
 
     @staticmethod
     def ranges(likelihood: Likelihood) -> dict[str, constraints.Constraint]:
-        """Range of each parameter: real for locations and logits, else positive."""
+        """Range of each parameter: real for locations and logits, whole for trials, else > 0."""
         return {
-            name: constraints.real if name.endswith(REAL) else constraints.positive
+            name: constraints.real
+            if name.endswith(REAL)
+            else constraints.positive_integer
+            if name in WHOLE
+            else constraints.positive
             for name in likelihood.parameters
         }
 
@@ -130,5 +147,9 @@ class CountDistribution(Distribution):
         return {name: value.expand(counts.shape) for name, value in self.parameters.items()}
 
 
-def _first_bad(values: Tensor, constraint: constraints.Constraint) -> float:
-    return float(values.detach()[~constraint.check(values)].reshape(-1)[0])
+def _real(values: Iterable[Tensor | float]) -> list[Tensor]:
+    """Numbers and tensors as tensors of one floating-point type, whole numbers too."""
+    tensors = [torch.as_tensor(value) for value in values]
+    kinds = [value.dtype for value in tensors if value.is_floating_point()]
+    kind = reduce(torch.promote_types, kinds) if kinds else torch.get_default_dtype()
+    return [value.to(kind) for value in tensors]

@@ -37,11 +37,11 @@ class Template(Likelihood):
 
     def log_pmf(self, counts: Tensor, *, mean: Tensor) -> Tensor:
         # the training loss is its negative; define `loss` as well where it is another
-        return torch.xlogy(counts, mean) - (counts + 1) * torch.log1p(mean)
+        # x log μ − (x + 1) log(1 + μ) would cancel where both are large
+        return -counts * torch.log1p(1 / mean) - torch.log1p(mean)
 
     def cdf(self, counts: Tensor, *, mean: Tensor) -> Tensor:
-        log_ratio = torch.log(mean) - torch.log1p(mean)
-        value = -torch.expm1((counts.clamp(min=0) + 1) * log_ratio)
+        value = -torch.expm1(-(counts.clamp(min=0) + 1) * torch.log1p(1 / mean))
         return torch.where(counts < 0, torch.zeros_like(value), value)
 
     def mean(self, *, mean: Tensor) -> Tensor:

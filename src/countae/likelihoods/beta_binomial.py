@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor
 
 from countae.kernels.beta_binomial import cumulated, log_beta_binomial
@@ -17,6 +18,7 @@ from countae.likelihoods._compositions import log_total
 from countae.likelihoods.nb import NegativeBinomial
 
 LARGEST_SHARE = 0.99  # at which training starts; a single gene has all molecules
+TINY = 1e-290  # NumPy draws from no beta distribution with a parameter of 0
 _NB = NegativeBinomial()
 
 
@@ -118,9 +120,8 @@ class BetaBinomial(Likelihood):
         trials: Tensor,
     ) -> Tensor:
         every = torch.broadcast_tensors(share_logit, concentration, trials)
-        p, rest, kappa, n = map(
-            to_numpy, (torch.sigmoid(every[0]), torch.sigmoid(-every[0]), every[1], every[2])
-        )
+        logit, kappa, n = (to_numpy(value.double()) for value in every)
+        p, rest = np.maximum(expit(logit), TINY), np.maximum(expit(-logit), TINY)
         known = rng.binomial(n.astype(np.int64), rng.beta(kappa * p, kappa * rest))
         unknown = rng.poisson(rng.gamma(kappa * p, n / kappa))
         return to_tensor(

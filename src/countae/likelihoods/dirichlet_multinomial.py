@@ -49,6 +49,9 @@ class DirichletMultinomial(NegativeBinomial):
     by_cell = True
     start_noise = "nb"
 
+    def compiled_loss(self) -> None:
+        """None: a compiled loss knows single counts, not cells."""
+
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:
         """Σα at which the genes' variance beyond Poisson has the sum that their θ say."""
         beyond = (moments.mean.square() / moments.inverse_dispersion).sum()

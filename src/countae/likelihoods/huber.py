@@ -17,6 +17,7 @@ from countae.likelihoods._base import CompiledLoss, to_numpy
 from countae.likelihoods._cut_density import OnCounts
 
 ROOT_TWO_PI = math.sqrt(2 * math.pi)
+FARTHEST = -1e30  # residual over its spread, with no mass beyond
 HALVINGS = 60  # of a bracket that is a factor of two wide: to the last bit
 
 
@@ -71,12 +72,15 @@ class Huber(OnCounts):
         return 0.25 * (low + high)
 
     def log_below(self, value: Tensor, spread: Tensor) -> Tensor:
-        c, left = self.delta / spread, -value.abs()
+        # below all counts the residual is −∞, whose slopes would not be numbers
+        c, left = self.delta / spread, (-value.abs()).clamp(min=FARTHEST)
         inner, outer = _halves(c)
         beyond = c * (left + 0.5 * c) - c.log()
-        middle = log_normal_interval(-c.expand_as(left), torch.maximum(left, -c))
+        # outside, another interval stands in for the empty one, whose gradient is not a number
+        inside = torch.where(left <= -c, torch.zeros_like(left), left)
+        middle = log_normal_interval(-c.expand_as(left), inside)
         within = torch.logaddexp(-0.5 * c * c - c.log(), middle + math.log(ROOT_TWO_PI))
-        tail = torch.where(left < -c, beyond, within) - (inner + outer).log()
+        tail = torch.where(left <= -c, beyond, within) - (inner + outer).log()
         return torch.where(value > 0, log1mexp(tail), tail)
 
     def unit_variance(self, spread: Tensor) -> Tensor:

@@ -123,9 +123,12 @@ class HurdleNegativeBinomial(Likelihood):
     def variance(
         self, *, mean: Tensor, inverse_dispersion: Tensor, prob_zero_logit: Tensor
     ) -> Tensor:
-        # the NB's second moment μ(1 + μ + μ/θ), times the factor of positive counts, minus m²
+        # the NB's second moment μ(1 + μ + μ/θ), times the factor f of positive counts, minus m²,
+        # where m = fμ and 1 − f = (p − NB(0))/(1 − NB(0)), which has its digits where f is near 1
+        log_zero = _log_nb_zero(mean, inverse_dispersion)
+        rarer = (torch.sigmoid(prob_zero_logit) - log_zero.exp()) / -torch.expm1(log_zero)
         count_mean = _factor(mean, inverse_dispersion, prob_zero_logit) * mean
-        return count_mean * (1 + mean + mean / inverse_dispersion - count_mean)
+        return count_mean * (1 + mean / inverse_dispersion + mean * rarer)
 
     def sample(
         self,

@@ -53,6 +53,9 @@ class MahalanobisMse(MseLog1p):
     fixed_heads = ("log_unique", *columns)
     by_cell = True
 
+    def compiled_loss(self) -> None:
+        """None: a compiled loss knows single counts, not cells."""
+
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:
         """Without counts to look at: no correlation, and a variance of the size of the mean."""
         none = dict.fromkeys(self.columns, torch.zeros_like(moments.log1p_mean))

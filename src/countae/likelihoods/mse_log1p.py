@@ -31,7 +31,7 @@ class MseLog1p(SquaredError):
     logarithmic = True
     size_in_target = True
 
-    def compiled_loss(self) -> CompiledLoss:
+    def compiled_loss(self) -> CompiledLoss | None:
         from countae.kernels.fused_residuals import (
             mse_log1p,
         )  # numba takes a third of a second to import

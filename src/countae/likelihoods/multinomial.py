@@ -43,6 +43,9 @@ class Multinomial(Poisson):
     fixed_heads = ("log_total",)
     by_cell = True
 
+    def compiled_loss(self) -> None:
+        """None: a compiled loss knows single counts, not cells."""
+
     def start(self, moments: GeneMoments) -> dict[str, Tensor]:
         return {"log_weight": moments.mean.log(), "log_total": log_total(moments)}
 

@@ -58,7 +58,7 @@ class NegativeBinomial(Likelihood):
     def log_pmf(self, counts: Tensor, *, mean: Tensor, inverse_dispersion: Tensor) -> Tensor:
         return log_negative_binomial(counts, mean, inverse_dispersion)
 
-    def compiled_loss(self) -> CompiledLoss:
+    def compiled_loss(self) -> CompiledLoss | None:
         from countae.kernels.fused_counts import nb  # numba takes a third of a second to import
 
         return CompiledLoss(tuple(self.heads), nb)

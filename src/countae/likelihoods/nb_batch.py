@@ -33,5 +33,5 @@ class NegativeBinomialPerBatch(NegativeBinomial):
     heads = {"log_mean": "entry", "log_inverse_dispersion": "batch"}
     start_noise = "nb"
 
-    def compiled_loss(self) -> CompiledLoss:
+    def compiled_loss(self) -> CompiledLoss | None:
         return super().compiled_loss()  # the same formula, whatever its heads depend on

@@ -42,7 +42,7 @@ class Poisson(Likelihood):
     def log_pmf(self, counts: Tensor, *, mean: Tensor) -> Tensor:
         return log_poisson(counts, mean)
 
-    def compiled_loss(self) -> CompiledLoss:
+    def compiled_loss(self) -> CompiledLoss | None:
         from countae.kernels.fused_counts import (
             poisson,
         )  # numba takes a third of a second to import

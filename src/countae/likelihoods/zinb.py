@@ -73,27 +73,27 @@ class ZeroInflatedNegativeBinomial(Likelihood):
         self, counts: Tensor, *, mean: Tensor, inverse_dispersion: Tensor, zero_logit: Tensor
     ) -> Tensor:
         nb = _NB.cdf(counts, mean=mean, inverse_dispersion=inverse_dispersion)
-        zero = torch.sigmoid(zero_logit)
-        return torch.where(counts < 0, torch.zeros_like(nb), zero + (1 - zero) * nb)
+        value = torch.sigmoid(zero_logit) + torch.sigmoid(-zero_logit) * nb
+        return torch.where(counts < 0, torch.zeros_like(nb), value)
 
     def prob_zero(self, *, mean: Tensor, inverse_dispersion: Tensor, zero_logit: Tensor) -> Tensor:
-        zero = torch.sigmoid(zero_logit)
-        return zero + (1 - zero) * _NB.prob_zero(mean=mean, inverse_dispersion=inverse_dispersion)
+        nb = _NB.prob_zero(mean=mean, inverse_dispersion=inverse_dispersion)
+        return torch.sigmoid(zero_logit) + torch.sigmoid(-zero_logit) * nb
 
     def recursion(
         self, *, mean: Tensor, inverse_dispersion: Tensor, zero_logit: Tensor
     ) -> tuple[Tensor, ...]:
         zero, one, a, b = _NB.recursion(mean=mean, inverse_dispersion=inverse_dispersion)
-        extra = torch.sigmoid(zero_logit)
-        return extra + (1 - extra) * zero, (1 - extra) * one, a, b
+        extra, rest = torch.sigmoid(zero_logit), torch.sigmoid(-zero_logit)
+        return extra + rest * zero, rest * one, a, b
 
     def mean(self, *, mean: Tensor, inverse_dispersion: Tensor, zero_logit: Tensor) -> Tensor:
         return torch.sigmoid(-zero_logit) * mean
 
     def variance(self, *, mean: Tensor, inverse_dispersion: Tensor, zero_logit: Tensor) -> Tensor:
         # (1−π)μ(1 + μ/θ + πμ): the NB's second moment, thinned, minus the mean squared
-        zero = torch.sigmoid(zero_logit)
-        return (1 - zero) * mean * (1 + mean * (1 / inverse_dispersion + zero))
+        zero, rest = torch.sigmoid(zero_logit), torch.sigmoid(-zero_logit)
+        return rest * mean * (1 + mean * (1 / inverse_dispersion + zero))
 
     def sample(
         self,
@@ -103,9 +103,11 @@ class ZeroInflatedNegativeBinomial(Likelihood):
         inverse_dispersion: Tensor,
         zero_logit: Tensor,
     ) -> Tensor:
+        mean, inverse_dispersion, zero = torch.broadcast_tensors(
+            mean, inverse_dispersion, torch.sigmoid(zero_logit)
+        )
         nb = _NB.sample(rng, mean=mean, inverse_dispersion=inverse_dispersion)
-        zero = np.broadcast_to(to_numpy(torch.sigmoid(zero_logit)), nb.shape)
-        return nb * to_tensor(rng.random(nb.shape) >= zero, nb)
+        return nb * to_tensor(rng.random(nb.shape) >= to_numpy(zero), nb)
 
     def from_mean(
         self, mean: Tensor, log_inverse_dispersion: Tensor, zero_logit: Tensor

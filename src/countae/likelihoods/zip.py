@@ -64,17 +64,17 @@ class ZeroInflatedPoisson(Likelihood):
         return CompiledLoss(tuple(self.heads), zip_)
 
     def cdf(self, counts: Tensor, *, mean: Tensor, zero_logit: Tensor) -> Tensor:
-        poisson, zero = _POISSON.cdf(counts, mean=mean), torch.sigmoid(zero_logit)
-        return torch.where(counts < 0, torch.zeros_like(poisson), zero + (1 - zero) * poisson)
+        poisson = _POISSON.cdf(counts, mean=mean)
+        value = torch.sigmoid(zero_logit) + torch.sigmoid(-zero_logit) * poisson
+        return torch.where(counts < 0, torch.zeros_like(poisson), value)
 
     def prob_zero(self, *, mean: Tensor, zero_logit: Tensor) -> Tensor:
-        zero = torch.sigmoid(zero_logit)
-        return zero + (1 - zero) * torch.exp(-mean)
+        return torch.sigmoid(zero_logit) + torch.sigmoid(-zero_logit) * torch.exp(-mean)
 
     def recursion(self, *, mean: Tensor, zero_logit: Tensor) -> tuple[Tensor, ...]:
         zero, one, a, b = _POISSON.recursion(mean=mean)
-        extra = torch.sigmoid(zero_logit)
-        return extra + (1 - extra) * zero, (1 - extra) * one, a, b
+        extra, rest = torch.sigmoid(zero_logit), torch.sigmoid(-zero_logit)
+        return extra + rest * zero, rest * one, a, b
 
     def mean(self, *, mean: Tensor, zero_logit: Tensor) -> Tensor:
         return torch.sigmoid(-zero_logit) * mean
@@ -83,6 +83,6 @@ class ZeroInflatedPoisson(Likelihood):
         return torch.sigmoid(-zero_logit) * mean * (1 + torch.sigmoid(zero_logit) * mean)
 
     def sample(self, rng: np.random.Generator, *, mean: Tensor, zero_logit: Tensor) -> Tensor:
+        mean, zero = torch.broadcast_tensors(mean, torch.sigmoid(zero_logit))
         poisson = _POISSON.sample(rng, mean=mean)
-        zero = np.broadcast_to(to_numpy(torch.sigmoid(zero_logit)), poisson.shape)
-        return poisson * to_tensor(rng.random(poisson.shape) >= zero, poisson)
+        return poisson * to_tensor(rng.random(poisson.shape) >= to_numpy(zero), poisson)

@@ -126,3 +126,12 @@ def test_start_by_hand(family, t64):
     np.testing.assert_allclose(start["log_concentration"].exp(), [4.0, 4.0], rtol=1e-12)
     one = likelihoods._base.GeneMoments(*(t64([2.0]) for _ in range(4)))
     assert torch.isfinite(family.start(one)["share_logit"]).all()
+
+
+@pytest.mark.parametrize(("logit", "drawn"), [(-90.0, 0.0), (90.0, 20.0), (-900.0, 0.0)])
+def test_extreme_shares_can_be_drawn(logit, drawn):
+    claim = likelihoods.get("beta_binomial")().distribution(
+        share_logit=logit, concentration=1e4, trials=20.0
+    )
+    torch.manual_seed(0)
+    assert claim.sample((50,)).median().item() == drawn

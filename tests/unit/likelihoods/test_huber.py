@@ -183,3 +183,21 @@ def test_tails_are_exponential(huber, t64, parameters):
     np.testing.assert_allclose(log_pmf[0] - log_pmf[1], 4.0, rtol=1e-9)
     np.testing.assert_allclose(log_pmf[0] - log_pmf[2], 4.0 * (1e6 - 1e3), rtol=1e-12)
     assert torch.isfinite(huber.log_pmf(t64([0.0]), **parameters(1e6, 0.5))).all()
+
+
+@pytest.mark.parametrize("count", [0.0, 3.0, 4.0, 10.0])
+def test_slopes_in_the_scale_outside_the_squared_part(count):
+    """Oracle: central differences; 0 and 10 lie beyond δ on either side."""
+    counts, location = torch.tensor(count).double(), torch.tensor(3.0).double()
+
+    def value(scale):
+        one = torch.ones((), dtype=torch.float64)
+        return likelihoods.get("huber")().log_pmf(
+            counts, location=location, scale=scale, size_factor=one
+        )
+
+    scale = torch.ones((), dtype=torch.float64, requires_grad=True)
+    value(scale).backward()
+    with torch.no_grad():
+        expected = (value(scale + 1e-5) - value(scale - 1e-5)) / 2e-5
+    assert scale.grad.item() == pytest.approx(expected.item(), rel=1e-6)

@@ -172,3 +172,18 @@ def test_rare_counts_keep_their_digits_in_float32(hurdle):
         prob_zero_logit=torch.tensor(-4.0),
     )  # fmt: skip
     np.testing.assert_allclose(actual, truth, rtol=0, atol=2e-7)
+
+
+@pytest.mark.parametrize(("mu", "logit"), [(1e5, -15.0), (1e6, -20.0), (3e7, -20.0), (1e-3, 9.0)])
+def test_the_variance_keeps_its_digits(mu, logit):
+    """Oracle: 50 digits; with θ = 1e8 the second moment and the mean squared are nearly equal."""
+    with mpmath.workdps(50):
+        m, theta = mpmath.mpf(mu), mpmath.mpf(1e8)
+        zero, rest = (theta / (m + theta)) ** theta, 1 / (1 + mpmath.exp(mpmath.mpf(logit)))
+        factor = rest / (1 - zero)
+        variance = factor * m * (1 + m + m / theta) - (factor * m) ** 2
+    found = likelihoods.get("hurdle_nb")().variance(
+        mean=torch.tensor(mu), inverse_dispersion=torch.tensor(1e8),
+        prob_zero_logit=torch.tensor(logit),
+    )  # fmt: skip
+    assert found.item() == pytest.approx(float(variance), rel=1e-5)

@@ -20,7 +20,13 @@ from countae.registry import PLUGINS
 
 ROOT = Path(__file__).parents[3]
 NAMES = likelihoods.names()
-PARAMETERS = {"location": 1.3, "zero_logit": -0.4, "prob_zero_logit": 0.2, "share_logit": -2.0}
+PARAMETERS = {
+    "location": 1.3,
+    "zero_logit": -0.4,
+    "prob_zero_logit": 0.2,
+    "share_logit": -2.0,
+    "trials": 3.0,
+}
 
 
 def distribution(name, **more):
@@ -141,10 +147,10 @@ def test_bad_parameters_are_told(name):
     family = likelihoods.get(name)()
     positive = [key for key in family.parameters if key not in PARAMETERS]
     for key in positive:
-        with pytest.raises(ValueError, match=rf"`{key}` must be > 0, but holds -2"):
+        with pytest.raises(ValueError, match=rf"`{key}` must be a \w+ number > 0, but holds -2"):
             distribution(name, **{key: torch.tensor([1.0, -2.0])})
     for key in {*family.parameters} - {*positive}:
-        with pytest.raises(ValueError, match="must be a real number, but holds nan"):
+        with pytest.raises(ValueError, match="must be a .*number.*, but holds nan"):
             distribution(name, **{key: torch.tensor(torch.nan)})
     with pytest.raises(TypeError, match=f"needs the parameters {family.parameters[0]}"):
         family.distribution(rate=torch.tensor(1.0))
@@ -157,3 +163,40 @@ def test_bad_parameters_are_told(name):
 def test_bad_counts_are_told(bad):
     with pytest.raises(ValueError, match="support"):
         distribution("nb").log_prob(torch.tensor([1.0, bad]))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("Poisson", {"mean": 2}),
+        ("NegativeBinomial", {"mean": 2, "inverse_dispersion": 1}),
+        ("MseCounts", {"location": 2, "scale": 1, "size_factor": 1}),
+        (
+            "ZeroInflatedNegativeBinomial",
+            {"mean": torch.tensor([2, 3]), "inverse_dispersion": 1, "zero_logit": 0},
+        ),
+    ],
+)
+def test_whole_numbers_are_numbers(name, parameters):
+    counts, kind = torch.tensor([0, 5]), getattr(library, name)()
+    whole = kind.distribution(**parameters)
+    given = kind.distribution(**{key: value * 1.0 for key, value in parameters.items()})
+    for method in ("log_prob", "cdf"):
+        found = getattr(whole, method)(counts)
+        assert torch.equal(found, getattr(given, method)(counts.float()))
+        assert found.dtype == torch.float32
+    for value in ("mean", "variance", "prob_zero"):
+        assert torch.equal(getattr(whole, value), getattr(given, value))
+
+
+@pytest.mark.parametrize("bad", [{"mean": torch.inf}, {"inverse_dispersion": torch.inf}])
+def test_infinite_parameters_are_refused(bad):
+    with pytest.raises(ValueError, match="must be a finite number > 0, but holds inf"):
+        library.NegativeBinomial().distribution(**({"mean": 1.0, "inverse_dispersion": 1.0} | bad))
+    with pytest.raises(ValueError, match="`trials` must be a whole number > 0, but holds 2.5"):
+        library.BetaBinomial().distribution(share_logit=0.0, concentration=1.0, trials=2.5)
+
+
+@pytest.mark.parametrize("name", [n for n in likelihoods.names() if likelihoods.get(n).by_cell])
+def test_a_loss_of_whole_cells_has_no_compiled_one(name):
+    assert likelihoods.get(name)().compiled_loss() is None

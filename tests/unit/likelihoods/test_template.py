@@ -42,3 +42,12 @@ def test_samples_have_the_distribution(likelihood):
     error = 5 * (expected / len(drawn)).sqrt()
     assert ((drawn.mean(dim=0) - MEANS[1:]).abs() < error).all()
     np.testing.assert_allclose(drawn.var(dim=0), expected, rtol=0.05)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e2, 1e4, 1e6])
+def test_float32_keeps_its_digits(likelihood, size):
+    """Oracle: float64; counts beside a mean of their own size, where a difference would cancel."""
+    mean = torch.tensor([0.9 * size, size], dtype=torch.float64)
+    exact = likelihood.log_pmf(torch.full_like(mean, size), mean=mean)
+    found = likelihood.log_pmf(torch.full((2,), size), mean=mean.float())
+    np.testing.assert_allclose(found, exact, rtol=2e-6)

@@ -136,3 +136,25 @@ def test_start_and_from_mean_by_hand(zinb, t64):
     np.testing.assert_allclose(start["log_inverse_dispersion"], [np.log(1.5)], rtol=1e-14)
     made = zinb.from_mean(t64([[3.0]]), t64([0.7]), t64([np.log(3.0)]))
     np.testing.assert_allclose(made["mean"], [[12.0]], rtol=1e-14)
+
+
+@pytest.mark.parametrize("zero_logit", [-20.0, 0.0, 8.0, 16.0, 30.0])
+@pytest.mark.parametrize("name", ["zinb", "zip"])
+def test_moments_keep_their_digits_where_nearly_all_are_zero(name, zero_logit):
+    """Oracle: 50 digits, by hand: (1−π)μ(1 + μ/θ + πμ), with 1/θ = 0 for the ZIP."""
+    mu, theta = mpmath.mpf(100), mpmath.mpf(2) if name == "zinb" else mpmath.inf
+    given = {"mean": torch.tensor(100.0), "zero_logit": torch.tensor(zero_logit)}
+    if name == "zinb":
+        given["inverse_dispersion"] = torch.tensor(2.0)
+    claim = likelihoods.get(name)()
+    with mpmath.workdps(50):
+        rest = 1 / (1 + mpmath.exp(mpmath.mpf(zero_logit)))
+        variance = rest * mu * (1 + mu / theta + (1 - rest) * mu)
+        one = rest * (mpmath.exp(-mu) * mu if name == "zip" else _one(mu, theta))
+    assert claim.variance(**given).item() == pytest.approx(float(variance), rel=1e-6)
+    assert claim.recursion(**given)[1].item() == pytest.approx(float(one), rel=2e-5)
+
+
+def _one(mu, theta):
+    """P(1) of the negative binomial."""
+    return theta * (theta / (mu + theta)) ** theta * mu / (mu + theta)
