@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,6 +66,12 @@ class Trainer:
         float, mean training loss of the steps
         Task, the one whose loss was not finite, with which training ended; or None
         """
+        with one_torch_thread(self.fused is not None):
+            return self._epoch(number, cells, generator)
+
+    def _epoch(
+        self, number: int, cells: np.ndarray, generator: torch.Generator
+    ) -> tuple[float, Task | None]:
         self.model.train()
         losses = []
         order = torch.randperm(len(cells), generator=generator).numpy()
@@ -132,6 +140,22 @@ class Trainer:
         return losses.mean() + self.model.penalty(epoch, losses.numel())
 
 
+@contextmanager
+def one_torch_thread(wanted: bool) -> Iterator[None]:
+    """One thread for Torch's own operations, where ``wanted``.
+
+    Its others would wait for the next small product by spinning, on the cores that the threads
+    of a fused step need.
+    """
+    number = torch.get_num_threads()
+    if wanted:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(number)
+
+
 def members(tensors: dict[str, Tensor], begin: str) -> dict[str, Tensor]:
     """Those whose names begin in one way, by the rest of their names."""
     return {
@@ -171,10 +195,11 @@ def validation_loss(
 ) -> float:
     """Mean of the likelihood's own loss over hidden counts of ``cells``."""
     total, number = 0.0, 0
-    for block in data.blocks(cells):
-        for task in data.held_out_tasks(block):
-            of_task = fused.total_loss(task) if fused else total_loss_of(model, task)
-            total, number = total + of_task[0], number + of_task[1]
+    with one_torch_thread(fused is not None):
+        for block in data.blocks(cells):
+            for task in data.held_out_tasks(block):
+                of_task = fused.total_loss(task) if fused else total_loss_of(model, task)
+                total, number = total + of_task[0], number + of_task[1]
     return total / number
 
 

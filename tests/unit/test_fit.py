@@ -275,6 +275,29 @@ def test_the_step_size_halves_where_there_is_no_progress(small_nb, after, halvin
     assert rates == pytest.approx([step, GENE_HEAD_SPEED * step])
 
 
+@pytest.mark.parametrize(("implementation", "expected"), [("auto", 1), ("reference", 2)])
+def test_torch_has_one_thread_beside_those_of_a_fused_step(small_nb, implementation, expected):
+    seen = []
+
+    class Watched(protocols.get("masked")):
+        def training_task(self, cells, generator):
+            seen.append(torch.get_num_threads())
+            return super().training_task(cells, generator)
+
+    torch.set_num_threads(2)
+    train = np.flatnonzero(small_nb.part == "train")
+    counts, sizes = small_nb.counts[train], small_nb.size_factor[train]
+    model = CountAutoencoder(
+        likelihoods.get("nb")(),
+        gene_moments(counts=counts, size_factor=sizes),
+        **SETTINGS["network"],
+    )
+    trainer = Trainer(model, Watched(small_nb), TRAINING | {"implementation": implementation})
+    trainer.epoch(0, train, torch.Generator().manual_seed(0))
+    assert set(seen) == {expected}
+    assert torch.get_num_threads() == 2
+
+
 def test_a_model_survives_its_file_and_refuses_other_genes(small_nb, tmp_path):
     model, record = fitted(small_nb, "zinb")
     save(model, record, tmp_path / "model.safetensors")
