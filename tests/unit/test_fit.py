@@ -254,15 +254,15 @@ def test_a_fit_that_stops_by_itself_keeps_its_best_epoch(small_nb):
     assert now == pytest.approx(min(record.validation_loss), rel=1e-5)
 
 
+def untrained(matrix, train):
+    moments = gene_moments(counts=matrix.counts[train], size_factor=matrix.size_factor[train])
+    return CountAutoencoder(likelihoods.get("nb")(), moments, **SETTINGS["network"])
+
+
 @pytest.mark.parametrize(("after", "halvings"), [(0, 0), (2, 3), (3, 2), (7, 1)])
 def test_the_step_size_halves_where_there_is_no_progress(small_nb, after, halvings):
     train = np.flatnonzero(small_nb.part == "train")
-    counts, sizes = small_nb.counts[train], small_nb.size_factor[train]
-    model = CountAutoencoder(
-        likelihoods.get("nb")(),
-        gene_moments(counts=counts, size_factor=sizes),
-        **SETTINGS["network"],
-    )
+    model = untrained(small_nb, train)
     settings = TRAINING | {"halve_after": after}
     trainer = Trainer(model, protocols.get("masked")(small_nb), settings)
     generator = torch.Generator().manual_seed(0)
@@ -286,12 +286,7 @@ def test_torch_has_one_thread_beside_those_of_a_fused_step(small_nb, implementat
 
     torch.set_num_threads(2)
     train = np.flatnonzero(small_nb.part == "train")
-    counts, sizes = small_nb.counts[train], small_nb.size_factor[train]
-    model = CountAutoencoder(
-        likelihoods.get("nb")(),
-        gene_moments(counts=counts, size_factor=sizes),
-        **SETTINGS["network"],
-    )
+    model = untrained(small_nb, train)
     trainer = Trainer(model, Watched(small_nb), TRAINING | {"implementation": implementation})
     trainer.epoch(0, train, torch.Generator().manual_seed(0))
     assert set(seen) == {expected}
