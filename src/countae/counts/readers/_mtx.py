@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import numpy as np
 
 from countae.counts.readers._base import BLOCK, Reader, Request, readable
-from countae.counts.readers._names import check_number, gene_names, numbered
+from countae.counts.readers._names import GENES, check_number, gene_names, left_out, numbered
 from countae.counts.readers._spill import ENTRIES, Spill
 from countae.errors import CountMatrixError
 from countae.registry import shown
@@ -24,7 +24,6 @@ KIND = "a Matrix Market file"
 LINE = 10_000  # characters of a comment
 CELL_FILES, GENE_FILES = ("barcodes", "cells"), ("features", "genes")
 ENDINGS = (".tsv", ".tsv.gz", ".txt", ".txt.gz", ".csv", ".csv.gz")
-GENES = "Gene Expression"
 LARGEST_AXIS = 2**31 - 1
 
 
@@ -73,18 +72,8 @@ class MtxReader(Reader):
         number = 0
         for row, column, value in entries(file):
             number += len(row)
-            for name, places, size in (
-                ("row", row, header.rows),
-                ("column", column, header.columns),
-            ):
-                outside = (places < 1) | (places > size)
-                if outside.any():
-                    raise CountMatrixError(
-                        f"{self._file}: an entry stands in {name} {places[outside][0]:,}, but "
-                        f"{name}s go from 1 to {size:,}. A row or column 0 means that the file "
-                        "counts from 0, which Matrix Market does not. Fix: write it again, for "
-                        "example with scipy.io.mmwrite."
-                    )
+            self._check_places("row", row, header.rows)
+            self._check_places("column", column, header.columns)
             cell, gene = (column, row) if self._by_genes else (row, column)
             spill.add(cell - 1, gene - 1, value)
         if number != header.entries:
@@ -153,12 +142,7 @@ class MtxReader(Reader):
         if len(columns) > 2 and (columns[2] == GENES).any():
             table["feature_types"] = columns[2]
             keep = columns[2] == GENES
-            if not keep.all():
-                kinds, counts = np.unique(columns[2][~keep], return_counts=True)
-                listed = ", ".join(
-                    f"{n:,} {shown(k)}" for k, n in zip(kinds[:5], counts, strict=False)
-                )
-                self.notes.append(f"Features that are no genes were left out: {listed}.")
+            self.notes += left_out(columns[2], keep)
             symbols, ids = columns[1][keep], columns[0][keep]
             table = table[keep].set_axis(gene_names(symbols, ids))
         return table, keep

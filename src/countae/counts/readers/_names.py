@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 
 from countae.errors import CountMatrixError
+from countae.registry import shown
+
+GENES = "Gene Expression"  # type of features that are genes
 
 
 def gene_names(symbols: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -50,3 +53,10 @@ def check_number(found: int, expected: int, *, where: str, what: str) -> None:
             f"{found:,}. The files do not belong together, or one is cut short. Fix: copy them "
             "again."
         )
+
+
+def left_out(kinds: np.ndarray, keep: np.ndarray) -> list[str]:
+    """Note on the features that are no genes, by their kinds; none where all are kept."""
+    left, number = np.unique(kinds[~keep], return_counts=True)
+    listed = ", ".join(f"{n:,} {shown(k)}" for k, n in zip(left[:5], number, strict=False))
+    return [f"Features that are no genes were left out: {listed}."] if left.size else []

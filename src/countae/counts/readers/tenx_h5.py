@@ -12,7 +12,7 @@ import numpy as np
 from countae.counts.readers import _stored, register
 from countae.counts.readers._base import BLOCK, Reader, Request
 from countae.counts.readers._hdf5 import opened
-from countae.counts.readers._names import as_text, check_number, gene_names
+from countae.counts.readers._names import GENES, as_text, check_number, gene_names, left_out
 from countae.errors import CountMatrixError
 from countae.registry import did_you_mean, shown
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 KIND = "a 10x HDF5 file"
-GENES = "Gene Expression"
 ARRAYS = ("data", "indices", "indptr", "shape", "barcodes")
 
 
@@ -113,10 +112,7 @@ class TenxH5Reader(Reader):
                 f"{self.source}: must hold features of type {GENES!r}, found only "
                 f"{', '.join(map(shown, np.unique(kinds)[:5]))}. Fix: bring the file with genes."
             )
-        left, number = np.unique(kinds[~keep], return_counts=True)
-        if left.size:
-            listed = ", ".join(f"{n:,} {shown(k)}" for k, n in zip(left[:5], number, strict=False))
-            self.notes.append(f"Features that are no genes were left out: {listed}.")
+        self.notes += left_out(kinds, keep)
         if self.layer and "genome" in features:
             keep &= features["genome"] == self.layer
         elif len(self._places) > 1:
