@@ -66,6 +66,12 @@ class Finding:
     cells: Names = field(default_factory=Names)
     genes: Names = field(default_factory=Names)
 
+    @property
+    def sentence(self) -> str:
+        """What was found, what follows and what to do."""
+        mend = f"Fix: {self.fix}." if self.fix else ""
+        return " ".join(filter(None, (self.what, self.consequence, mend)))
+
     def to_json(self, name: str) -> dict[str, Any]:
         """The finding as triage.json has it; ``name`` is that of its file."""
         return {

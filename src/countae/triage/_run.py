@@ -56,11 +56,7 @@ class Triage:
         """Raise CountMatrixError when the matrix cannot be used."""
         if self.errors:
             raise CountMatrixError(
-                f"{self.source}: "
-                + " ".join(
-                    " ".join(filter(None, (each.what, each.consequence, _mend(each.fix))))
-                    for each in self.errors
-                )
+                f"{self.source}: " + " ".join(each.sentence for each in self.errors)
             )
 
 
@@ -80,7 +76,3 @@ def examine(reader: Reader, *, block: int = 2048) -> Triage:
     found = [(name, each) for name in names for each in triage.get(name)(look)]
     found.sort(key=lambda pair: SEVERITIES.index(pair[1].severity))
     return Triage(reader.source, reader.place, reader.shape, look.kind, found)
-
-
-def _mend(fix: str) -> str:
-    return f"Fix: {fix}." if fix else ""

@@ -6,7 +6,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from countae.triage._base import Finding
 from countae.triage._run import Triage
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
@@ -16,7 +15,7 @@ def show(found: Triage, out: Console) -> None:
     """Print the findings of a matrix: a table for a person, lines for a file or a pipe."""
     if not out.is_terminal:
         for _, each in found.findings:
-            out.print(Text(f"{each.severity}: {_sentence(each)}"))
+            out.print(Text(f"{each.severity}: {each.sentence}"))
         return
     cells, genes = found.shape
     table = Table(
@@ -33,8 +32,3 @@ def show(found: Triage, out: Console) -> None:
     out.print(table)
     verdict = "can be used" if found.usable else "cannot be used: these are no counts"
     out.print(Text(f"This matrix {verdict}.", style="bold green" if found.usable else "bold red"))
-
-
-def _sentence(each: Finding) -> str:
-    mend = f"Fix: {each.fix}." if each.fix else ""
-    return " ".join(filter(None, (each.what, each.consequence, mend)))
