@@ -56,7 +56,7 @@ ALLOWED = {
     },
     "hold_out": {"predict", "noise", "noise_heads", "model", "protocols"},
     "protocol_verdict": {"wording"},
-    "simulate": set(),
+    "simulate": {"kernels"},
     "prepare": {"simulate"},
     "comparison": set(),
     "results": set(),

@@ -40,8 +40,17 @@ class Drawn:
 
 
 def negative_binomial(mean: np.ndarray, theta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """NB counts as Poisson counts of gamma rates; variance μ + μ²/θ, (cell, gene)."""
-    return rng.poisson(rng.gamma(np.broadcast_to(theta, mean.shape), mean / theta))
+    """NB counts with variance μ + μ²/θ, (cell, gene).
+
+    Small means by inversion (one uniform number, as many steps as the count has), large ones as
+    Poisson counts of gamma rates.
+    """
+    from countae.kernels.draws import walked_negative_binomial
+
+    theta = np.broadcast_to(theta, mean.shape)
+    counts, left = walked_negative_binomial(rng.random(mean.shape), mean, theta)
+    counts[left] = rng.poisson(rng.gamma(theta[left], mean[left] / theta[left]))
+    return counts
 
 
 def as_anndata(drawn: Drawn, plan: Design, *, truth: dict[str, Any]) -> AnnData:
