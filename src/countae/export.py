@@ -154,7 +154,8 @@ class _Known:
             self._sum("zero", parameters["zero_logit"].sigmoid().numpy())
         if "inverse_dispersion" in parameters:
             self.theta = parameters["inverse_dispersion"][0].numpy()
-            self.sample.append(mean[-self.seen % self.every :: self.every])
+            # a copy, since a view would keep the whole block
+            self.sample.append(mean[-self.seen % self.every :: self.every].copy())
         self.seen += len(mean)
 
     def _sum(self, name: str, values: np.ndarray) -> None:

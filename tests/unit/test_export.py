@@ -8,11 +8,12 @@ import anndata
 import numpy as np
 import pandas as pd
 import scanpy
+import torch
 from conftest import SETTINGS
 
-from countae import predict
+from countae import likelihoods, predict
 from countae.counts import CountMatrix
-from countae.export import MOST_DENOISED, export, fits, write
+from countae.export import MOST_DENOISED, _Known, export, fits, write
 from countae.fit import fit
 from countae.metrics.dispersion_standard_error import dispersion_standard_error
 
@@ -105,3 +106,14 @@ def test_denoised_layers_have_a_limit(small_nb):
     most = MOST_DENOISED // (150 * 40)
     assert fits(small_nb, most)
     assert not fits(small_nb, most + 1)
+
+
+def test_one_cell_in_so_many_is_kept_of_all_blocks(monkeypatch):
+    """By hand: every third of 30 cells, whatever the blocks; and nothing else stays in memory."""
+    monkeypatch.setattr("countae.export.MOST_CELLS", 10)
+    known, means = _Known(30, 20), torch.arange(30.0)[:, None] + torch.ones(30, 4)
+    for block in means.split(7):
+        parameters = {"mean": block, "inverse_dispersion": torch.ones(1, 4)}
+        known.add(predict.Prediction.of(likelihoods.get("nb")(), parameters))
+    np.testing.assert_array_equal(np.concatenate(known.sample), means[::3])
+    assert all(part.base is None for part in known.sample)
