@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from countae.counts.readers import _stored
 from countae.counts.readers._base import BLOCK, Reader
 from countae.counts.readers._places import RAW, choose, is_truth, place_name
-from countae.counts.readers._spill import Spill
 from countae.errors import CountMatrixError
 
 if TYPE_CHECKING:
@@ -25,7 +23,6 @@ class AnnDataReader(Reader):
 
     def __init__(self, source: str, *, layer: str = "") -> None:
         super().__init__(source)
-        self._spilled: Spill | None = None
         with self._opened() as file:
             layers = [*file["layers"]] if "layers" in file else []
             raw = [RAW] if "raw/X" in file and "raw/var" in file else []
@@ -47,13 +44,6 @@ class AnnDataReader(Reader):
     def places(self) -> list[str]:
         """``X``, the layers and ``raw.X``."""
         return self._places
-
-    def at(self, layer: str) -> AnnDataReader:
-        """The same file at another place; obs and var are not read again."""
-        other = copy.copy(self)
-        other.rounded, other._spilled = False, None
-        other._go_to(layer)
-        return other
 
     def _go_to(self, layer: str) -> None:
         self.layer = choose(layer, self._places, self.source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ from countae.registry import shown
 if TYPE_CHECKING:
     import pandas as pd
     from scipy.sparse import csr_matrix
+
+    from countae.counts.readers._spill import Spill
 
 BLOCK = 2048  # cells; 20,000 genes with a tenth expressed are 33 MB
 
@@ -74,6 +77,7 @@ class Reader(ABC):
         self.source = source
         self.truth: dict[str, Any] = {}
         self.notes: list[str] = []
+        self._spilled: Spill | None = None
 
     @abstractmethod
     def raw_blocks(self, cells: int = BLOCK) -> Iterator[csr_matrix]:
@@ -88,7 +92,14 @@ class Reader(ABC):
         return [self.layer]
 
     def at(self, layer: str) -> Reader:
-        """The same source read at another of its ``places``."""
+        """The same source read at another of its ``places``; obs and var are not read again."""
+        other = copy.copy(self)
+        other.rounded, other.notes, other._spilled = False, [], None
+        other._go_to(layer)
+        return other
+
+    def _go_to(self, layer: str) -> None:
+        """Set what depends on the place."""
         raise one_matrix(self.source, layer)
 
     @property

@@ -46,7 +46,6 @@ class MtxReader(Reader):
         request.without_layer()
         self.place = matrix.name
         self._file = matrix
-        self._spilled: Spill | None = None
         self._prefix = prefix(matrix)
         with readable(matrix, KIND), unpacked(matrix) as file:
             self._header = read_header(file, matrix)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,6 @@ from countae.counts.readers._base import BLOCK, Reader, Request
 from countae.counts.readers._hdf5 import opened
 from countae.counts.readers._names import as_text, check_number, gene_names, numbered
 from countae.counts.readers._places import choose, place_name
-from countae.counts.readers._spill import Spill
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +41,6 @@ class LoomReader(Reader):
     def __init__(self, source: str, *, path: Path, layer: str = "") -> None:
         super().__init__(source)
         self._file = path
-        self._spilled: Spill | None = None
         with opened(path, KIND) as file:
             n_genes, n_cells = map(int, file["matrix"].shape)
             self.shape = (n_cells, n_genes)
@@ -57,13 +54,6 @@ class LoomReader(Reader):
     def places(self) -> list[str]:
         """The main matrix and the layers."""
         return self._places
-
-    def at(self, layer: str) -> LoomReader:
-        """The same file, another layer."""
-        other = copy.copy(self)
-        other.rounded, other._spilled = False, None
-        other._go_to(layer)
-        return other
 
     def _go_to(self, layer: str) -> None:
         self.layer = choose(layer, self._places, self.source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,13 +63,6 @@ class TenxH5Reader(Reader):
         """Empty for all genes, and each genome where there are several."""
         several = self._places if len(self._places) > 1 else []
         return ["", *several] if "" in self._groups or not several else several
-
-    def at(self, layer: str) -> TenxH5Reader:
-        """The same file, another genome."""
-        other = copy.copy(self)
-        other.rounded, other.notes = False, []
-        other._go_to(layer)
-        return other
 
     def _go_to(self, layer: str) -> None:
         if layer not in {*self.places(), *self._places}:
