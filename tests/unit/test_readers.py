@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from count_files import FORMATS, example
 from scipy import sparse
 
-from countae.counts import readers
+from countae.counts import read_counts, readers
 from countae.counts.readers import _spill, _stored, open_counts
-from countae.errors import CountMatrixError
+from countae.counts.readers._memory import MemoryReader
+from countae.errors import ConfigError, CountMatrixError
 
 CELLS, GENES = 53, 17
 
@@ -58,6 +62,7 @@ STORAGE = {
     "int64": lambda m: m.astype(np.int64),
     "csc uint8": lambda m: m.tocsc().astype(np.uint8),
     "bytes": lambda m: m.toarray().astype(np.uint8),
+    "big-endian": lambda m: m.toarray().astype(">i4"),
 }
 
 
@@ -90,6 +95,66 @@ def test_every_place_of_an_h5ad(adata, tmp_path, layer):
     )
     assert reader.at("raw.X").shape == (CELLS, 9)
     assert reader.at("raw.X").var.index.tolist() == [*map(str, range(9))]
+
+
+def test_an_h5ad_without_x_says_where_its_counts_are(adata, tmp_path):
+    counts = adata.X
+    bare = anndata.AnnData(None, obs=adata.obs, var=adata.var)
+    bare.layers["a_half"], bare.layers["counts"] = counts * 0.5, counts
+    bare.write_h5ad(tmp_path / "a.h5ad")
+    words = "there is no X; there is layer 'a_half', layer 'counts'. Fix: set `layer` to 'counts'"
+    for reader in (open_counts, lambda path: MemoryReader(bare, path)):
+        with pytest.raises(CountMatrixError, match=words):
+            reader(str(tmp_path / "a.h5ad"))
+    assert_read(open_counts(str(tmp_path / "a.h5ad"), layer="counts"), counts.toarray(), 20)
+    anndata.AnnData(obs=adata.obs, var=adata.var).write_h5ad(tmp_path / "none.h5ad")
+    with pytest.raises(CountMatrixError, match="there is no X; there is no layer either"):
+        open_counts(str(tmp_path / "none.h5ad"))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
+def test_entries_that_stand_twice_are_added(tmp_path, dtype):
+    """By hand: 200 + 100 does not fit into a byte."""
+    twice = sparse.csr_matrix(
+        (np.array([200, 3, 100, 7], dtype), np.array([2, 0, 2, 1]), np.array([0, 3, 4])), (2, 3)
+    )
+    anndata.AnnData(twice).write_h5ad(tmp_path / "a.h5ad")
+    (block,) = open_counts(str(tmp_path / "a.h5ad")).blocks()
+    np.testing.assert_array_equal(block.toarray(), [[3, 0, 300], [0, 7, 0]])
+    assert block.nnz == 3
+
+
+def test_no_other_orientation_is_known(tmp_path):
+    (tmp_path / "a.csv").write_text("x,MT-CO1,MT-CO2\ncell1,1,2\ncell2,0,3\n")
+    with pytest.raises(ConfigError, match="'genes' is not one of"):
+        open_counts(str(tmp_path / "a.csv"), orientation="genes")
+
+
+NO_TABLES = {
+    "UTF-16": "x,MT-CO1\ncell1,1\n".encode("utf-16"),
+    "spreadsheet": b"PK\x03\x04rest",
+}
+
+
+@pytest.mark.parametrize("what", NO_TABLES)
+def test_what_is_no_text_is_named(tmp_path, what):
+    (tmp_path / "a.csv").write_bytes(NO_TABLES[what])
+    with pytest.raises(CountMatrixError, match=f"must be text in UTF-8, found .*{what}"):
+        open_counts(str(tmp_path / "a.csv"))
+
+
+def test_a_table_is_unpacked_whatever_its_name(tmp_path):
+    text = b"x,MT-CO1,MT-CO2\ncell1,1,2\ncell2,0,3\n"
+    for name, content in {"a.csv": gzip.compress(text), "b.csv.gz": text}.items():
+        (tmp_path / name).write_bytes(content)
+        (block,) = open_counts(str(tmp_path / name)).blocks()
+        np.testing.assert_array_equal(block.toarray(), [[1, 2], [0, 3]])
+
+
+def test_names_must_not_be_empty(tmp_path):
+    (tmp_path / "a.csv").write_text("x,MT-CO1,,MT-CO2\ncell1,1,2,3\ncell2,0,3,4\n")
+    with pytest.raises(CountMatrixError, match="every gene must have a name, but 1 have none"):
+        read_counts(str(tmp_path / "a.csv"), orientation="cells_in_rows")
 
 
 def test_a_bad_value_in_a_late_block_is_found_and_named(adata, tmp_path):
@@ -150,6 +215,15 @@ def test_every_format_gives_the_same_counts(tmp_path, small_pieces, name, cells)
         assert reader.var.index.tolist() == content.genes
         found = sparse.vstack([*reader.blocks(cells)]).toarray()
         np.testing.assert_array_equal(found, content.counts)
+
+
+def test_a_dense_matrix_of_genes_is_read_in_slabs(tmp_path, small_pieces, rng):
+    """17 genes, three at a time."""
+    values = rng.poisson(0.7, size=(GENES, CELLS)).astype(np.float32)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["m"] = values
+        blocks = [*_stored.dense_spill(file["m"], where="m").blocks((CELLS, GENES), 10)]
+    np.testing.assert_array_equal(sparse.vstack(blocks).toarray(), values.T)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -152,6 +152,13 @@ def test_variable_genes_of_real_counts_are_scanpys(real_data):
         np.testing.assert_array_equal(found, expected, err_msg=name)
 
 
+@pytest.mark.parametrize(("smallest", "apart"), [(19, False), (20, True)])
+def test_a_small_batch_joins_all_batches(smallest, apart):
+    """Below 20 training cells a batch has no trend of its own."""
+    names = np.repeat(["a", "b"], [30, smallest])
+    np.testing.assert_array_equal(batch_codes(names, len(names)), apart * (names == "b"))
+
+
 def test_too_many_counts_for_residuals_are_told(batched, monkeypatch):
     monkeypatch.setattr(_selection, "MOST_IN_MEMORY", 1_000)
     with pytest.raises(CountMatrixError, match=r"at most 1,000 of them .* to seurat_v3"):

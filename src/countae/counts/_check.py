@@ -106,6 +106,12 @@ def holds_counts(values: np.ndarray) -> bool:
 
 def check_names(names: np.ndarray, *, source: str, what: str) -> None:
     """Raise CountMatrixError when two cells or two genes have one name, or one has none."""
+    nameless = np.flatnonzero(names == "")
+    if nameless.size:
+        raise CountMatrixError(
+            f"{source}: every {what} must have a name, but {nameless.size:,} have none; first: "
+            f"number {nameless[0] + 1:,}. Fix: name them, or leave them out."
+        )
     unique, first, number = np.unique(names, return_index=True, return_counts=True)
     if (number > 1).any():
         twice = unique[number > 1]

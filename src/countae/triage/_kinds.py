@@ -62,10 +62,14 @@ class CellUnits:
 
     @property
     def share(self) -> float:
-        """Share of the cells in which it does; 0 where all have one unit: those are decimals."""
-        if not self.cells or (self.cells > 1 and _alike(np.array(self.units))):
-            return 0.0
-        return self.whole / self.cells
+        """Share of the cells in which it does."""
+        return self.whole / max(self.cells, 1)
+
+    @property
+    def unit(self) -> float:
+        """The unit that several cells have alike; NaN where they differ."""
+        units = np.array(self.units)
+        return float(np.median(units)) if self.cells > 1 and _alike(units) else np.nan
 
     @property
     def target(self) -> float:
@@ -103,9 +107,15 @@ def kind_of(sums: Sums) -> str:
 
 def recovering(sums: Sums) -> str:
     """The transform after which the values are counts times one number per cell; or nothing."""
-    units = sums.units
-    best = max(units, key=lambda name: units[name].share)
-    return best if units[best].share > MOST else ""
+    units = {name: unit for name, unit in sums.units.items() if not _are_decimals(name, unit)}
+    best = max(units, key=lambda name: units[name].share, default="")
+    return best if best and units[best].share > MOST else ""
+
+
+def _are_decimals(name: str, cells: CellUnits) -> bool:
+    """Whether cells have one unit that is not 1 of logarithms: 0.1, of values like 0.3."""
+    alike = bool(np.isfinite(cells.unit))
+    return alike and (name == "x" or abs(cells.unit - 1) > SAME_TOTAL)
 
 
 def _alike(values: np.ndarray) -> bool:

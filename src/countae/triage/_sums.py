@@ -23,7 +23,8 @@ SEEDS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1B54A32D192ED03))
 class Sums:
     """What one pass leaves of a matrix; see :func:`sums_of`.
 
-    Per cell, (cell,): ``total``, ``expressed`` (genes with a value above zero), ``marked`` (total
+    Per cell, (cell,): ``total``, ``expressed`` (genes with a value above zero), ``smallest`` (of
+    its values that are not zero; 0 where there is none), ``marked`` (total
     of mitochondrial genes and of spike-ins, (2, cell)), ``cell_hash`` (two hashes of the row,
     (2, cell)). Per gene, (gene,): ``gene_sum``, ``gene_square``, ``gene_expressed``,
     ``gene_by_size`` (sum of value × cell total), ``gene_hash``. Of all stored values: how many
@@ -35,6 +36,7 @@ class Sums:
     shape: tuple[int, int]
     total: np.ndarray
     expressed: np.ndarray
+    smallest: np.ndarray
     marked: np.ndarray
     cell_hash: np.ndarray
     gene_sum: np.ndarray
@@ -67,7 +69,8 @@ def sums_of(reader: Reader, block: int) -> Sums:
     n_cells, n_genes = reader.shape
     found = Sums(
         reader.shape,
-        *(np.zeros(n_cells), np.zeros(n_cells, np.int64), np.zeros((2, n_cells))),
+        *(np.zeros(n_cells), np.zeros(n_cells, np.int64), np.zeros(n_cells)),
+        np.zeros((2, n_cells)),
         np.zeros((2, n_cells), np.uint64),
         *(np.zeros(n_genes), np.zeros(n_genes), np.zeros(n_genes, np.int64), np.zeros(n_genes)),
         np.zeros((2, n_genes), np.uint64),
@@ -126,6 +129,7 @@ def _add_cells(found: Sums, rows: csr_matrix, start: int, marks: np.ndarray) -> 
         for kind, mark in enumerate(marks):
             found.marked[kind, cells] = _row_sums(rows, rows.data * mark[rows.indices])
     found.expressed[cells] = np.diff(rows.indptr)
+    found.smallest[cells] = _by_group(np.minimum, rows.indptr, rows.data)
     for k, seed in enumerate(SEEDS):
         mixed = _mixed(rows.indices, rows.data, seed)
         found.cell_hash[k, cells] = _group_sums(rows.indptr, mixed)
@@ -151,11 +155,15 @@ def _row_sums(rows: csr_matrix, values: np.ndarray) -> np.ndarray:
 
 def _group_sums(indptr: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Sum of each group of consecutive values; 0 for an empty one."""
-    sums = np.zeros(len(indptr) - 1, values.dtype)
+    return _by_group(np.add, indptr, values)
+
+
+def _by_group(joined: np.ufunc, indptr: np.ndarray, values: np.ndarray) -> np.ndarray:
+    found = np.zeros(len(indptr) - 1, values.dtype)
     filled = np.flatnonzero(np.diff(indptr))
     if filled.size:
-        sums[filled] = np.add.reduceat(values, indptr[filled])
-    return sums
+        found[filled] = joined.reduceat(values, indptr[filled])
+    return found
 
 
 def _mixed(place: np.ndarray, value: np.ndarray, seed: Any) -> np.ndarray:

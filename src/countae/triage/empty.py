@@ -18,8 +18,7 @@ def empty(look: Look) -> list[Finding]:
             Finding(
                 "warning",
                 f"Cells without any count: {cells.sum():,} ({names.told}).",
-                "They have no library size; quality.min_counts_per_cell (1 by default) removes "
-                "them.",
+                "They have no library size; quality.min_counts_per_cell removes them.",
                 "leave them out",
                 cells=names,
             )

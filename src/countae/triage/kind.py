@@ -11,7 +11,9 @@ from countae.triage._kinds import recovering
 from countae.triage._sums import Sums
 
 LEAST_CELLS = 10  # whose totals can be compared
-LEAST_VARIANCE = 0.1  # of totals over their mean; molecules that are counted have at least 1
+MOST_ALIKE = 0.05  # spread of totals over their mean; cells differ by a third and more
+LEAST_EXPRESSED = 100  # genes of a cell among whose counts a 1 is to be expected
+MOST = 0.9  # share of such cells without a 1
 
 WHAT = {
     "not finite": "Missing or infinite values, which usually come from a division by zero in a "
@@ -41,7 +43,7 @@ def kind(look: Look) -> list[Finding]:
     if 0 in look.sums.shape or not look.sums.values:
         return [_empty(look)]
     if look.counts:
-        return [_counts(look), *_same_totals(look), *_divisor(look.sums)]
+        return [_counts(look), *_rounded(look), *_divisor(look.sums), *_binary(look.sums)]
     told, found = _values(look), WHAT[look.kind]
     recoverable, elsewhere = _recoverable(look.sums), look.reader.where_counts_are()
     if recoverable:
@@ -95,6 +97,8 @@ def _recoverable(sums: Sums) -> str:
     what = f"in {percent(unit.share)} of the cells {told}the values are multiples of the smallest"
     if np.isfinite(unit.target):
         return f"{what}, and add up to {unit.target:,.6g} in every cell."
+    if np.isfinite(unit.unit):
+        return f"{what}, which is 1: the logarithm of counts was taken, and nothing else done."
     return f"{what}; their sums differ, so genes were left out afterwards."
 
 
@@ -108,23 +112,69 @@ def _counts(look: Look) -> Finding:
     )
 
 
-def _same_totals(look: Look) -> list[Finding]:
-    """Whole numbers of which every cell has about as many: rounded after a normalisation."""
+def _rounded(look: Look) -> list[Finding]:
+    """Whole numbers that are no counts any more, or are as many in every cell."""
     total = look.sums.total[look.sums.total > 0]
-    if total.size < LEAST_CELLS or np.var(total) >= LEAST_VARIANCE * np.mean(total):
+    if total.size < LEAST_CELLS:
         return []
-    middle = np.median(total)
     if np.ptp(total) == 0:
-        what = f"Every cell has exactly {middle:,.0f} counts: drawn down to one depth."
-        consequence = "These are counts; the verdict is on what is left of them."
-    else:
-        what = (
-            f"All cells have nearly the same total, {total.min():,.0f} to {total.max():,.0f}: "
-            "less varied than counting makes it. The values were probably size-normalised and "
-            "then rounded."
+        return [
+            Finding(
+                "warning",
+                f"Every cell has exactly {np.median(total):,.0f} counts: drawn down to one depth.",
+                "These are counts; the verdict is on what is left of them.",
+                "name the counts from before, if they are at hand",
+            )
+        ]
+    what = _of_smallest(look.sums) or _of_totals(total)
+    if not what:
+        return []
+    return [
+        Finding(
+            "warning",
+            f"{what} The values were probably size-normalised and then rounded.",
+            "Such numbers vary as no counts do, and the verdict would be on that.",
+            "name the counts from before the normalisation",
         )
-        consequence = "Such numbers vary as no counts do, and the verdict would be on that."
-    return [Finding("warning", what, consequence, "name the counts from before the normalisation")]
+    ]
+
+
+def _of_totals(total: np.ndarray) -> str:
+    """What totals that hardly differ look like; nothing where they differ."""
+    if np.std(total) >= MOST_ALIKE * np.mean(total):
+        return ""
+    return (
+        f"All cells have nearly the same total, {total.min():,.0f} to {total.max():,.0f}: less "
+        "varied than cells are, unless they were simulated at one depth."
+    )
+
+
+def _of_smallest(sums: Sums) -> str:
+    """What cells without a 1 look like, where nothing divides all counts."""
+    rich = sums.expressed >= LEAST_EXPRESSED
+    if rich.sum() < LEAST_CELLS or sums.divisor > 1:
+        return ""
+    share = float((sums.smallest[rich] > 1).mean())
+    if share <= MOST:
+        return ""
+    return (
+        f"In {percent(share)} of the cells with {LEAST_EXPRESSED} genes and more, no gene has a "
+        "count of 1, the most frequent one of molecules and reads."
+    )
+
+
+def _binary(sums: Sums) -> list[Finding]:
+    """Nothing but 1: whether a gene was seen, not how often."""
+    if sums.largest != 1 or sums.values < LEAST_CELLS:
+        return []
+    return [
+        Finding(
+            "warning",
+            "Every value that is not 0 is 1: the matrix was probably binarised.",
+            "It says whether a gene was seen. No noise family can be told from another by that.",
+            "name the counts from before, if there are any",
+        )
+    ]
 
 
 def _divisor(sums: Sums) -> list[Finding]:

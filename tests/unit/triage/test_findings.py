@@ -142,9 +142,40 @@ def test_rounded_size_normalised_values_are_known_by_totals_that_vary_too_little
     counts = made(depth=3000)
     rounded = np.rint(counts / counts.sum(axis=1, keepdims=True) * 5000)
     assert "nearly the same total" in one(triage_of(rounded), "kind", "warning").what
-    rng = np.random.default_rng(2)
+
+
+def test_counts_drawn_down_to_one_depth_are_counts():
+    counts, rng = made(depth=3000), np.random.default_rng(2)
     drawn = np.stack([rng.multinomial(500, row / row.sum()) for row in counts])
-    assert "exactly 500 counts" in one(triage_of(drawn), "kind", "warning").what
+    each = one(triage_of(drawn), "kind", "warning")
+    assert "exactly 500 counts" in each.what
+    assert "normalisation" not in each.fix
+
+
+@pytest.mark.parametrize("depth", [600, 1500])
+def test_rounded_size_normalised_values_are_known_by_cells_without_a_one(depth):
+    """By hand: a cell's single molecules become round(10,000 / total), which is above 1."""
+    counts = made(depth=depth, genes=900)
+    rounded = np.rint(counts / counts.sum(axis=1, keepdims=True) * 1e4)[:, 150:]
+    each = one(triage_of(rounded), "kind", "warning")
+    assert "no gene has a count of 1" in each.what
+    assert "size-normalised and then rounded" in each.what
+    assert not found(triage_of(counts), "kind", "warning")
+
+
+def test_a_binary_matrix_is_known():
+    assert "binarised" in one(triage_of(np.minimum(made(), 1)), "kind", "warning").what
+
+
+def test_logarithms_of_counts_as_they_are_can_be_undone():
+    """By hand: expm1 gives the counts, so that every cell has the unit 1."""
+    each = one(triage_of(np.log1p(made()).astype(np.float32)), "kind", "error")
+    assert "the logarithm of counts was taken, and nothing else done" in each.what
+    assert "round(y / min(y[y > 0])) with y = expm1(x)" in each.fix
+
+
+def test_decimals_are_no_units_of_cells():
+    assert triage_of(made() / 10).kind != "size-normalised"
 
 
 def test_counts_that_were_multiplied_are_known():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from countae import sources
-from countae.config import existing_file
+from countae.config import Source, check_row, existing_file
 from countae.counts.readers._base import BLOCK, Reader, Request, readable
 from countae.errors import ConfigError, CountMatrixError
 from countae.registry import Registry
@@ -45,7 +45,7 @@ def open_counts(
     Raises
     ------
     ConfigError
-        When the source does not exist.
+        When the source does not exist, or there is no such orientation.
     CountMatrixError
         When it is of no known format, is damaged, or has no such layer.
     """
@@ -53,6 +53,7 @@ def open_counts(
     from countae.counts.readers._memory import MemoryReader
     from countae.counts.readers._several import SeveralReader
 
+    check_row(Source(source, layer=layer, orientation=orientation))
     kind, _, name = source.partition(":")
     if kind == "builtin":
         return MemoryReader(builtin(name), source, layer=layer)

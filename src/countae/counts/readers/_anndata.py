@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from countae.counts.readers import _stored
 from countae.counts.readers._base import BLOCK, Reader
-from countae.counts.readers._places import RAW, choose, is_truth, place_name
+from countae.counts.readers._places import RAW, choose, is_truth, place_name, without_x
 from countae.errors import CountMatrixError
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class AnnDataReader(Reader):
             raw = [RAW] if "raw/X" in file and "raw/var" in file else []
             self._places = ["", *layers, *raw]
             self._parts = {name: _path(name) for name in self._places}
+            if _is_absent(file, "X"):
+                self._places.remove("")
             self._tables = {
                 name: _table(file[name], f"{source}: {name}")
                 for name in ("obs", "var", "raw/var")
@@ -46,6 +48,8 @@ class AnnDataReader(Reader):
         return self._places
 
     def _go_to(self, layer: str) -> None:
+        if not layer and "" not in self._places:
+            raise without_x(self)
         self.layer = choose(layer, self._places, self.source)
         self.place = place_name(layer)
         self.obs = self._tables["obs"]
@@ -113,18 +117,21 @@ def _path(layer: str) -> str:
 
 def _shape(file: Any, path: str) -> tuple[int, int]:
     """Shape of a matrix in the file; (0, 0) where there is none."""
-    if path not in file:
+    if _is_absent(file, path):
         return (0, 0)
     part = file[path]
     if hasattr(part, "dtype"):
         shape = part.shape
     else:
         attrs = part.attrs
-        if attrs.get("encoding-type") == "null":
-            return (0, 0)
         shape = attrs["shape"] if "shape" in attrs else attrs["h5sparse_shape"]
     n_cells, n_genes = map(int, shape)
     return n_cells, n_genes
+
+
+def _is_absent(file: Any, path: str) -> bool:
+    """Whether there is no such matrix; anndata also writes one that says it is none."""
+    return path not in file or file[path].attrs.get("encoding-type") == "null"
 
 
 def _table(part: Any, where: str) -> Any:

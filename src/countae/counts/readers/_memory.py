@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from countae.counts.readers._base import BLOCK, Reader, row_blocks
-from countae.counts.readers._places import RAW, choose, is_truth, place_name
+from countae.counts.readers._places import RAW, choose, is_truth, place_name, without_x
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -22,17 +22,19 @@ class MemoryReader(Reader):
     def __init__(self, adata: AnnData, source: str, *, layer: str = "") -> None:
         super().__init__(source)
         self.adata = adata
+        if not layer and adata.X is None:
+            raise without_x(self)
         self.layer = choose(layer, self.places(), source)
         self.place = place_name(layer)
         self.obs, self.var = adata.obs, adata.raw.var if layer == RAW else adata.var
-        matrix = self._matrix
-        self.shape = (0, 0) if matrix is None else matrix.shape
+        self.shape = self._matrix.shape
         if is_truth(adata.uns.get("truth"), adata.layers):
             self.truth = adata.uns["truth"]
 
     def places(self) -> list[str]:
         """``X``, the layers and ``raw.X``."""
-        return ["", *self.adata.layers, *([RAW] if self.adata.raw is not None else [])]
+        main = [] if self.adata.X is None else [""]
+        return [*main, *self.adata.layers, *([RAW] if self.adata.raw is not None else [])]
 
     def at(self, layer: str) -> MemoryReader:
         """The same AnnData at another place."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from countae.errors import CountMatrixError
 from countae.registry import did_you_mean, shown
+
+if TYPE_CHECKING:
+    from countae.counts.readers._base import Reader
 
 RAW = "raw.X"
 
@@ -22,6 +25,13 @@ def choose(layer: str, places: list[str], source: str) -> str:
             "X."
         )
     return layer
+
+
+def without_x(reader: Reader) -> CountMatrixError:
+    """The error of asking for the X of a source that has none."""
+    names = ", ".join(place_name(place) for place in reader.places()) or "no layer either"
+    fix = reader.where_counts_are() or "name one of them in `layer`, or bring another file."
+    return CountMatrixError(f"{reader.source}: there is no X; there is {names}. Fix: {fix}")
 
 
 def place_name(layer: str) -> str:

@@ -23,7 +23,7 @@ def csr_blocks(
     bounds = checked_bounds(data, indices, indptr, where=where)
     for start in range(0, len(bounds) - 1, cells):
         rows = bounds[start : start + cells + 1]
-        genes = indices[int(rows[0]) : int(rows[-1])]
+        genes = native(indices[int(rows[0]) : int(rows[-1])])
         check_range(genes, n_genes, where=where)
         values = numbers(data[int(rows[0]) : int(rows[-1])], where=where)
         yield csr_matrix((values, genes, rows - rows[0]), (len(rows) - 1, n_genes))
@@ -37,7 +37,7 @@ def csc_spill(
     spill = Spill(data.dtype)
     for start in range(0, int(bounds[-1]), ENTRIES):
         stop = min(start + ENTRIES, int(bounds[-1]))
-        cells = indices[start:stop]
+        cells = native(indices[start:stop])
         check_range(cells, shape[0], where=where)
         first, last = np.searchsorted(bounds, [start, stop - 1], side="right") - 1
         lengths = np.diff(np.clip(bounds[first : last + 2], start, stop))
@@ -114,4 +114,9 @@ def numbers(values: Any, *, where: str) -> np.ndarray:
         raise CountMatrixError(
             f"{where} must hold numbers, found values of type {values.dtype}. Fix: store counts."
         )
-    return values
+    return native(values)
+
+
+def native(values: np.ndarray) -> np.ndarray:
+    """The same values in this machine's order of bytes, which SciPy needs."""
+    return values.astype(values.dtype.newbyteorder("="), copy=False)

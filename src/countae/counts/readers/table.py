@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 KIND = "a table"
 ENDINGS = (".csv", ".tsv", ".txt", ".tab")
 SEPARATORS = "\t,;"
+NO_TEXT = {  # first bytes, what they are of, and what to do
+    b"\xff\xfe": ("UTF-16 (a spreadsheet's Unicode text)", "save it as CSV in UTF-8"),
+    b"\xfe\xff": ("UTF-16 (a spreadsheet's Unicode text)", "save it as CSV in UTF-8"),
+    b"PK": ("a spreadsheet or a zip archive", "save the sheet as CSV, or unpack the archive"),
+}
 PIECE = 16 << 20  # characters that are turned into numbers at a time
 LONGEST_NAME = 1 << 20
 LOOKED_AT = 2000  # rows by whose names the orientation is inferred
@@ -62,6 +67,7 @@ class TableReader(Reader):
         self.place = "table"
         self._file = request.path
         with readable(self._file, KIND):
+            self._check_first_bytes()
             separator, corner, columns = self._header()
             by_genes = self._genes_in_rows(request.orientation, separator, corner, columns)
             self._spill = Spill(np.float64)
@@ -74,6 +80,16 @@ class TableReader(Reader):
     def raw_blocks(self, cells: int = BLOCK) -> Iterator[csr_matrix]:
         """Cells, from the entries that are not 0."""
         return self._spill.blocks(self.shape, cells)
+
+    def _check_first_bytes(self) -> None:
+        """Raise CountMatrixError for what is not text, or not in UTF-8."""
+        with _bytes_of(self._file) as file:
+            begin = file.read(4)
+        for mark, (found, fix) in NO_TEXT.items():
+            if begin.startswith(mark):
+                raise CountMatrixError(
+                    f"{self._file}: must be text in UTF-8, found {found}. Fix: {fix}."
+                )
 
     def _header(self) -> tuple[str, str, list[str]]:
         """What separates columns, the word in the corner (or none), and the columns' names."""
@@ -192,9 +208,15 @@ class TableReader(Reader):
 
 def unpacked(path: Path) -> IO[str]:
     """The file's text, out of gzip where it is packed; a byte order mark is skipped."""
-    raw = gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
-    stream = cast(IO[bytes], raw)
+    stream = _bytes_of(path)
     return io.TextIOWrapper(stream, "utf-8-sig", errors="backslashreplace", newline="")
+
+
+def _bytes_of(path: Path) -> IO[bytes]:
+    """The file's bytes, out of gzip where its first ones say so, whatever its name does."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return cast(IO[bytes], gzip.open(path) if packed else path.open("rb"))
 
 
 def named_lines(file: IO[str], separator: str) -> Iterator[tuple[str, str]]:
@@ -238,6 +260,8 @@ def _is_number(field: str) -> bool:
 def _cause(field: str) -> str:
     if not field.strip() or field.strip().upper() in {"NA", "N/A", "NULL"}:
         return "Fix: write 0 where nothing was counted; where nothing was measured, leave it out."
+    if re.fullmatch(r"\d{1,3}(,\d{3})+", field.strip()):
+        return "Those are thousands commas, or a decimal comma. Fix: write numbers without them."
     if re.fullmatch(r"\d+,\d+", field.strip()):
         return "That is a decimal comma. Fix: save the table with decimal points."
     return (

@@ -105,8 +105,9 @@ class TenxH5Reader(Reader):
                 f"{', '.join(map(shown, np.unique(kinds)[:5]))}. Fix: bring the file with genes."
             )
         self.notes += left_out(kinds, keep)
-        if self.layer and "genome" in features:
-            keep &= features["genome"] == self.layer
+        if self.layer:
+            if "genome" in features:
+                keep &= features["genome"] == self.layer
         elif len(self._places) > 1:
             self.notes.append(
                 f"Genes of {len(self._places)} genomes are read together; `layer` can name one: "
