@@ -11,6 +11,8 @@ from scipy import sparse
 
 from countae.config import Source
 from countae.counts import CountMatrix, read_counts
+from countae.counts._quality import cells_to_keep, describe
+from countae.counts._sums import CellSums, GeneSums
 from countae.errors import ConfigError, CountMatrixError
 from countae.prepare import absent_donors, prepare
 
@@ -317,9 +319,6 @@ def test_a_file_that_was_not_prepared_is_told(adata, tmp_path):
 
 
 def test_protocols_are_inferred_from_the_counts(real_data):
-    from countae.counts._quality import describe
-    from countae.counts._sums import GeneSums
-
     for name, protocol in [
         ("celltypist_sample_10x", "umi"),
         ("lung_lines_celseq2", "umi"),
@@ -369,3 +368,23 @@ def test_a_tiny_batch_does_not_crash_the_choice_of_genes(rng, tmp_path):
     var = pd.DataFrame(index=[f"g{j}" for j in range(150)])
     path = written(anndata.AnnData(counts, obs=obs, var=var), tmp_path)
     assert run_prepare(path, genes="50", batch_key="b")[0].counts.shape[1] == 50
+
+
+def test_thresholds_are_the_last_values_that_pass():
+    """By hand: totals, genes and mitochondrial shares at, below and above each threshold."""
+    sums = CellSums(np.array([10, 9, 10, 10]), np.array([4, 4, 3, 4]), np.array([2, 0, 0, 3]))
+    keep, removed = cells_to_keep(
+        sums, source="made", cell_id=np.array(list("abcd")), min_counts_per_cell=10,
+        min_genes_per_cell=4, max_mitochondrial_fraction=0.2,
+    )  # fmt: skip
+    assert keep.tolist() == [True, False, False, False]
+    assert removed == dict.fromkeys(removed, 1)
+
+
+def test_a_gene_is_overdispersed_a_tenth_above_poisson():
+    """By hand: variances 1.05 and 1.15 of means of 1, in 40 cells."""
+    variance, cells = np.array([1.05, 1.15]), 40
+    sums = GeneSums.none(2)
+    sums.cells, sums.total, sums.square = cells, np.full(2, 40.0), cells * (variance + 1)
+    sums.seen = np.full(2, 20.0)
+    assert describe(sums, np.ones(cells), "auto")["overdispersed_gene_share"] == 0.5

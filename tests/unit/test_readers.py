@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from contextlib import nullcontext
 
 import anndata
 import h5py
@@ -230,3 +231,9 @@ def test_a_dense_matrix_of_genes_is_read_in_slabs(tmp_path, small_pieces, rng):
 def test_one_reader_recognises_a_file(tmp_path, name):
     path = FORMATS[name](example(), tmp_path)
     assert len([n for n in readers.names() if readers.get(n).recognises(path)]) == 1
+
+
+@pytest.mark.parametrize(("place", "inside"), [(-1, False), (0, True), (3, True), (4, False)])
+def test_places_lie_within_the_matrix(place, inside):
+    with nullcontext() if inside else pytest.raises(CountMatrixError, match="outside of 0 to 3"):
+        _stored.check_range(np.array([1, place]), 4, where="X")
