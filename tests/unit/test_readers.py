@@ -125,6 +125,14 @@ def test_entries_that_stand_twice_are_added(tmp_path, dtype):
     assert block.nnz == 3
 
 
+def test_a_sum_of_entries_that_no_int32_holds_is_refused(tmp_path):
+    """By hand: three times 2^31 − 1 would wrap round to 2^31 − 3."""
+    thrice = sparse.csr_matrix((np.full(3, 2**31 - 1, np.int32), np.zeros(3, int), [0, 3]), (1, 2))
+    anndata.AnnData(thrice).write_h5ad(tmp_path / "a.h5ad")
+    with pytest.raises(CountMatrixError, match="Values beyond 2,147,483,647"):
+        [*open_counts(str(tmp_path / "a.h5ad")).blocks()]
+
+
 def test_no_other_orientation_is_known(tmp_path):
     (tmp_path / "a.csv").write_text("x,MT-CO1,MT-CO2\ncell1,1,2\ncell2,0,3\n")
     with pytest.raises(ConfigError, match="'genes' is not one of"):
@@ -237,3 +245,15 @@ def test_one_reader_recognises_a_file(tmp_path, name):
 def test_places_lie_within_the_matrix(place, inside):
     with nullcontext() if inside else pytest.raises(CountMatrixError, match="outside of 0 to 3"):
         _stored.check_range(np.array([1, place]), 4, where="X")
+
+
+def test_files_with_genes_in_another_order_are_joined_by_name(adata, tmp_path):
+    """By hand: the second file is the first, its genes reversed and two of them gone."""
+    turned = adata[:, ::-1][:, 2:].copy()
+    turned.obs_names = [f"other{i}" for i in range(CELLS)]
+    for name, data in {"a": adata, "b": turned}.items():
+        data.write_h5ad(tmp_path / f"{name}.h5ad")
+    reader = open_counts(f"{tmp_path}/a.h5ad;{tmp_path}/b.h5ad")
+    assert reader.var.index.tolist() == adata.var_names[:-2].tolist()
+    found = sparse.vstack([*reader.blocks(20)]).toarray()
+    np.testing.assert_array_equal(found, np.vstack([adata.X.toarray()[:, :-2]] * 2))

@@ -219,6 +219,13 @@ def test_streamed_counts_have_the_depth_that_was_asked_for(tmp_path, family):
     assert set(adata.obs["batch"]) == {"batch 1", "batch 2"}
 
 
+def test_no_two_blocks_of_streamed_counts_are_alike():
+    """Each has random numbers of its own."""
+    population = _stream.Population.drawn(get("nb"), SIZE | {"simulation_seed": 1})
+    first, second = (population.block(number, _stream.BLOCK)[0] for number in (0, 1))
+    assert (first != second).sum() > 0.1 * first.nnz
+
+
 def test_a_streamed_file_is_prepared_like_any_other(tmp_path):
     streamed(tmp_path / "a.h5ad", n_cells=500)
     matrix = planned(str(tmp_path / "a.h5ad"), genes="30", label_key="cell_type").in_memory()
