@@ -17,6 +17,7 @@ from countae.counts._store import stored, write_sparse
 from countae.fit import versions
 from countae.metrics.dispersion_standard_error import IDENTIFIABLE, dispersion_standard_error
 from countae.predict import Prediction, reconstructed
+from countae.progress import working
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,12 +66,14 @@ def export(
         if denoised:
             adata.layers[layer] = np.empty(adata.shape, np.float32)
         latents, start = [], 0
-        for latent, expected, prediction in reconstructed(network, matrix, device="cpu"):
-            latents.append(latent)
-            known.add(prediction)
-            if denoised:
-                adata.layers[layer][start : start + len(latent)] = expected
-            start += len(latent)
+        with working(f"reconstructing with {likelihood}", len(adata), "cells") as work:
+            for latent, expected, prediction in reconstructed(network, matrix, device="cpu"):
+                latents.append(latent)
+                known.add(prediction)
+                if denoised:
+                    adata.layers[layer][start : start + len(latent)] = expected
+                start += len(latent)
+                work.advance(len(latent))
         adata.obsm[f"X_{likelihood}"] = np.concatenate(latents)
         for name, value in known.per_gene().items():
             adata.var[f"{likelihood}_{name}"] = value
@@ -99,9 +102,14 @@ def write(adata: AnnData, path: str | Path) -> None:
     Counts are int32 in the file, whatever they are here, since scanpy calculates with them.
     """
     path = Path(path)
-    if path.suffix == ".zarr":
-        _write_zarr(adata, path)
-        return
+    with working(f"writing {path.name}"):
+        if path.suffix == ".zarr":
+            _write_zarr(adata, path)
+        else:
+            _write_h5ad(adata, path)
+
+
+def _write_h5ad(adata: AnnData, path: Path) -> None:
     with stored(path, _without_counts(adata), compression="gzip") as file:
         write_sparse(file, "X", adata.X, dtype=np.int32, compressed=True)
         if "visible" in adata.layers:

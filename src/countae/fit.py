@@ -6,6 +6,7 @@ import json
 import platform
 import resource
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +29,7 @@ from countae.layers import check_batches
 from countae.likelihoods._base import GeneMoments
 from countae.model import CountAutoencoder, held_out_parameters
 from countae.noise_heads import thinned
+from countae.progress import working
 from countae.protocols._base import Protocol, Task
 from countae.protocols._conditions import levels_of
 from countae.start import best_constants
@@ -77,7 +79,7 @@ def fit(
     network: dict[str, Any],
     training: dict[str, Any],
     device: str = "auto",
-    progress: Any = None,
+    progress: Callable[[int, float], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[CountAutoencoder, FitRecord]:
     """A network fitted to the training cells, stopped by its loss on hidden validation entries.
@@ -137,7 +139,15 @@ def fit(
         )  # fmt: skip
         record.batches, record.versions = matrix.batches, versions()
         record.counts = checksum(matrix, network["conditions"])
-        _train(model, data, train, validation, record, progress, checkpoint)
+        with working(f"training {likelihood}", unit="epochs") as work:
+
+            def ended(epoch: int, loss: float) -> None:
+                work.done = epoch  # a resumed fit begins later
+                work.advance(note=f"validation loss {loss:.5f}")
+                if progress is not None:
+                    progress(epoch, loss)
+
+            _train(model, data, train, validation, record, ended, checkpoint)
     model.eval()
     calibrate(model, data, thinned(np.flatnonzero(matrix.part != "test")))
     record.seconds += time.perf_counter() - began
@@ -153,7 +163,7 @@ def _train(
     train: np.ndarray,
     validation: np.ndarray,
     record: FitRecord,
-    progress: Any,
+    progress: Callable[[int, float], None],
     checkpoint: Checkpoint | None,
 ) -> None:
     """Train until the validation loss stops falling; keep the best epoch's weights."""
@@ -175,8 +185,7 @@ def _train(
                     found = losses_of(model, task)
                     if _overflown(found[0]).any():
                         _diverged(record, task, found, epoch)
-        if progress is not None:
-            progress(epoch, current)
+        progress(epoch, current)
         # weights from before the KL divergence has its whole weight are kept only till then
         gain = SMALLEST_GAIN * abs(best if np.isfinite(best) else 0.0)
         better = epoch <= model.kl_warm_up or current < best - gain

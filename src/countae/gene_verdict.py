@@ -8,6 +8,7 @@ import numpy as np
 
 from countae.comparison import Difference, benjamini_hochberg, difference
 from countae.counts import CountMatrix
+from countae.progress import tracked
 from countae.results import NULL, Results
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ def _gaps(
     blocks of genes, so that large data need no second copy.
     """
     parts = []
-    for start in range(0, len(reference), GENE_BLOCK):
+    starts = range(0, len(reference), GENE_BLOCK)
+    for start in tracked(starts, "judging", len(starts), "blocks of genes"):
         genes = slice(start, start + GENE_BLOCK)
         cells, seeds = (x[..., genes].astype(np.float64) for x in (per_cell, per_seed))
         index = reference[None, None, genes]

@@ -17,6 +17,7 @@ from countae.model import CountAutoencoder
 from countae.noise import fit_noise
 from countae.noise_heads import thinned
 from countae.predict import predict_hidden
+from countae.progress import tracked
 from countae.protocols._molecules import HiddenMolecules
 
 STREAM = 0x5EED  # keeps these draws apart from those of cells and folds, which share the seed
@@ -95,7 +96,8 @@ def visible_halves(halves: HiddenMolecules) -> Iterator[tuple[csr_matrix, np.nda
     """
     matrix = halves.matrix
     seed = int(matrix.info["split_seed"])
-    for number, start in enumerate(range(0, len(matrix.obs), split.FOLD_BLOCK)):
+    starts = range(0, len(matrix.obs), split.FOLD_BLOCK)
+    for number, start in enumerate(tracked(starts, "hiding molecules", len(starts), "blocks")):
         cells = np.arange(start, min(start + split.FOLD_BLOCK, len(matrix.obs)))
         rng = np.random.Generator(np.random.Philox(key=[seed + (STREAM << 32), number]))
         visible = matrix.rows(cells)

@@ -18,6 +18,7 @@ from countae.model import CountAutoencoder
 from countae.noise import adjusted_mean, fit_noise
 from countae.predict import predict_hidden
 from countae.prepare import mark
+from countae.progress import tracked
 from countae.protocols.masked import Masked
 from countae.results import NULL, Results
 from countae.score import Scores, noise_cells, score_baseline, score_network
@@ -291,7 +292,8 @@ def draw_simpler(
 
     def draw(family: str) -> None:
         drawn[family] = []
-        for k in range(settings["verdict"]["bootstrap"]):
+        most = settings["verdict"]["bootstrap"]
+        for k in tracked(range(most), f"data drawn from {family}", most, "data sets at most"):
             made = rehearse(
                 matrix, plan, family, replicate=k, likelihoods=RIVALS[family], seeds=[k],
                 settings=settings, device=device, bootstrap=False,

@@ -17,6 +17,7 @@ from countae.metrics._clusterings import clusterings
 from countae.noise import fit_noise, noise_families
 from countae.noise_heads import thinned
 from countae.predict import Prediction, latent_of, predict_hidden
+from countae.progress import tracked
 from countae.score_block import Block
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _scored(
     rows: list[pd.DataFrame] = []
     cells: list[pd.DataFrame] = []
     entries: dict[str, np.ndarray] = {}
-    for noise, column in columns.items():
+    for noise, column in tracked(columns.items(), "distributions", len(columns)):
         own = of_cells if noise == "native" else {}
         asked = [metric for metric in chosen if metric.noise in ("", noise)]
         keep = noise == next(iter(columns))
@@ -275,7 +276,7 @@ def _by_gene_block(
     per_cell: dict[str, np.ndarray] = {}
     entries: list[np.ndarray] = []
     kept: dict[str, list[np.ndarray]] = {}
-    for genes in common.genes:
+    for genes in tracked(common.genes, "scoring", len(common.genes), "blocks of genes"):
         block = common.block(column(genes), genes, of_cells)
         possible = [metric for metric in chosen if block.has(metric)]
         for metric in possible:

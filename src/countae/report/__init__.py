@@ -27,12 +27,15 @@ def write_report(folders: list[Path], output: Path, *, title: str) -> None:
         or when the page would exceed 8 MB.
     """
     from countae.files import written_aside
+    from countae.progress import tracked
     from countae.report.load import load
     from countae.report.page import render
     from countae.report.ranking import read_ranking
 
     folders = [Path(folder) for folder in folders]
-    datasets = [load(folder) for folder in folders]
+    datasets = [
+        load(folder) for folder in tracked(folders, "reading results", len(folders), "data sets")
+    ]
     page = render(datasets, title=title, ranks=read_ranking(folders))
     with written_aside(output) as aside:
         aside.write_text(page, encoding="utf-8")

@@ -12,6 +12,7 @@ from typing import Any
 
 from countae import __version__
 from countae.errors import ScoreError
+from countae.progress import tracked
 from countae.report import (
     checks,
     commands,
@@ -79,7 +80,8 @@ def render(datasets: list[Dataset], *, title: str, ranks: dict[str, Any] | None 
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     page = Page()
-    sections = [section(data, f"d{k}", page) for k, data in enumerate(datasets, start=1)]
+    drawn = tracked(datasets, "drawing figures", len(datasets), "data sets")
+    sections = [section(data, f"d{k}", page) for k, data in enumerate(drawn, start=1)]
     names = sorted({name for data in datasets for name in data.metrics})
     html = environment.get_template("template.html.j2").render(
         title=title,

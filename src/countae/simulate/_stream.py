@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix
 
 from countae.counts._store import RowWriter, stored
 from countae.errors import ConfigError
+from countae.progress import working
 from countae.simulate._design import Design, numbered
 
 if TYPE_CHECKING:
@@ -134,9 +135,11 @@ def write(family: Simulator, settings: dict[str, Any], path: str | Path, *, thre
     with stored(path) as file:
         shape = (cells, settings["n_genes"])
         writer = RowWriter(file, "X", shape=shape, stored=None, dtype=np.int32)
-        for counts, table in population.blocks(cells, threads):
-            writer.append(counts)
-            tables.append(table)
+        with working(f"simulating {family.name}", cells, "cells") as work:
+            for counts, table in population.blocks(cells, threads):
+                writer.append(counts)
+                tables.append(table)
+                work.advance(len(table))
         writer.close()
         _write_tables(file, population, tables)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from countae.counts._check import LARGEST, ROUNDING
+from countae.progress import working
 from countae.triage._kinds import TRANSFORMS, CellUnits
 from countae.triage._names import mitochondrial, spike_ins
 
@@ -77,12 +78,14 @@ def sums_of(reader: Reader, block: int) -> Sums:
     )
     marks = np.stack([mitochondrial(reader.var), spike_ins(reader.var)]).astype(np.float64)
     start = 0
-    for raw in reader.raw_blocks(block):
-        rows = _plain(raw)
-        _add_values(found, rows, start)
-        _add_cells(found, rows, start, marks)
-        _add_genes(found, rows, start)
-        start += rows.shape[0]
+    with working("checking", n_cells, "cells") as work:
+        for raw in reader.raw_blocks(block):
+            rows = _plain(raw)
+            _add_values(found, rows, start)
+            _add_cells(found, rows, start, marks)
+            _add_genes(found, rows, start)
+            start += rows.shape[0]
+            work.advance(rows.shape[0])
     return found
 
 

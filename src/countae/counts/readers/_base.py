@@ -15,6 +15,7 @@ from scipy import sparse
 
 from countae.counts._check import checked_counts, holds_counts
 from countae.errors import CountaeError, CountMatrixError
+from countae.progress import working
 from countae.registry import shown
 
 if TYPE_CHECKING:
@@ -129,19 +130,21 @@ class Reader(ABC):
             )
         cell_id, gene_id = self.obs.index.to_numpy(object), self.var.index.to_numpy(object)
         start = values = 0
-        for raw in self.raw_blocks(cells):
-            stop, stored = start + raw.shape[0], raw.nnz
-            counts, rounded = checked_counts(
-                raw,
-                where=self.where,
-                cell_id=cell_id[start:stop],
-                gene_id=gene_id,
-                hint=self.where_counts_are,
-                values_before=None if raw.shape[0] == n_cells else values,
-            )
-            self.rounded |= rounded
-            start, values = stop, values + stored
-            yield counts
+        with working("reading", n_cells, "cells") as work:
+            for raw in self.raw_blocks(cells):
+                stop, stored = start + raw.shape[0], raw.nnz
+                counts, rounded = checked_counts(
+                    raw,
+                    where=self.where,
+                    cell_id=cell_id[start:stop],
+                    gene_id=gene_id,
+                    hint=self.where_counts_are,
+                    values_before=None if raw.shape[0] == n_cells else values,
+                )
+                self.rounded |= rounded
+                start, values = stop, values + stored
+                yield counts
+                work.advance(counts.shape[0])
 
     def where_counts_are(self) -> str:
         """Sentence that names another place of the source that holds counts; may be empty."""
