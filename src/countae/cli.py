@@ -5,19 +5,31 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from countae import __version__, config
 from countae.cli_fit import fit, hide, score, tune, tune_trial
-from countae.cli_verdict import bootstrap, explain, rank, referee, rehearse, verdict
+from countae.cli_list import list_members, new_likelihood
+from countae.cli_tell import explain, rank, referee
+from countae.cli_verdict import bootstrap, rehearse, verdict
 from countae.config import Source
-from countae.errors import CountaeError, StorageError
+from countae.errors import CountaeError, StorageError, told
 from countae.files import lack_of_room
-from countae.options import LARGEST_SEED, Threads, escaped, loaded, log, names, numbers, settings
+from countae.options import (
+    LARGEST_SEED,
+    Threads,
+    completing,
+    escaped,
+    loaded,
+    log,
+    names,
+    numbers,
+    settings,
+)
+from countae.progress import show_on
 from countae.registry import PLUGINS, use_plugins
 
 app = typer.Typer(
@@ -28,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+START, STEPS, MORE = "Start here", "Steps of the workflow, in their order", "More"
 
 SourceArgument = Annotated[
     str, typer.Argument(help=config.schema("datasets")["properties"]["source"]["description"])
@@ -73,46 +86,7 @@ def main_options(
         use_plugins(plugins)
 
 
-@app.command("list")
-def list_members(
-    kind: Annotated[
-        Literal["likelihoods", "metrics", "baselines", "simulators", "protocols"],
-        typer.Argument(help="What to list."),
-    ],
-) -> None:
-    """Show what exists: losses, metrics, baselines, simulators, hold-out protocols.
-
-    Example: countae list likelihoods
-    """
-    import importlib
-
-    package = importlib.import_module(f"countae.{'simulate' if kind == 'simulators' else kind}")
-    table = Table("name", "what it is")
-    for name in package.names():
-        member = package.get(name)
-        meaning = getattr(member, "title", None) or getattr(member, "meaning", None)
-        table.add_row(name, meaning or (member.__doc__ or "").strip().splitlines()[0])
-    Console(soft_wrap=True).print(table)
-
-
-@app.command("new-likelihood")
-def new_likelihood(
-    name: Annotated[str, typer.Argument(help="Name of the loss: lower case, digits, _.")],
-    folder: Annotated[
-        Path, typer.Argument(help="A folder `likelihoods`, in your folder of plugins.")
-    ] = Path("plugins/likelihoods"),
-) -> None:
-    """Write a loss to start from: a complete one, the geometric distribution, in one file.
-
-    Example: countae new-likelihood my_loss plugins/likelihoods
-    """
-    from countae.new_likelihood import write
-
-    path = write(name, folder)
-    log.print(f"{path} written; change its formulas, then name it in `likelihoods`")
-
-
-@app.command()
+@app.command(rich_help_panel=START)
 @settings("simulate")
 def check(
     source: SourceArgument,
@@ -160,7 +134,7 @@ def _provenance(source: str) -> dict[str, dict[str, Any]]:
     return {name: provenance(name) for name in sources.parts(source) if Path(name).exists()}
 
 
-@app.command()
+@app.command(rich_help_panel=MORE)
 def fetch(
     address: Annotated[str, typer.Argument(help="A web address; `#sha256=…` is verified.")],
     output: Annotated[Path, typer.Argument(help="File to write; its ending tells the format.")],
@@ -174,10 +148,16 @@ def fetch(
     log.print(f"{output}: {run(address, output):,} bytes")
 
 
-@app.command()
+@app.command(rich_help_panel=MORE)
 @settings("simulate")
 def simulate(
-    family: Annotated[str, typer.Argument(help="A simulator; see `countae list simulators`.")],
+    family: Annotated[
+        str,
+        typer.Argument(
+            help="A simulator; see `countae list simulators`.",
+            autocompletion=completing("simulate"),
+        ),
+    ],
     output: Annotated[Path, typer.Argument(help="The .h5ad file to write.")],
     threads: Threads = 1,
     *,
@@ -200,7 +180,7 @@ def simulate(
     log.print(f"{cells:,} cells × {genes:,} genes written to {output}")
 
 
-@app.command()
+@app.command(rich_help_panel=STEPS)
 @settings("simulate", "quality", "genes", "split")
 def prepare(
     source: SourceArgument,
@@ -242,27 +222,24 @@ def prepare(
     log.print(f"{made['cells']:,} cells × {made['genes']:,} genes written to {output}")
 
 
-for verb in (
-    hide,
-    fit,
-    tune_trial,
-    tune,
-    score,
-    bootstrap,
-    verdict,
-    rehearse,
-    referee,
-    rank,
-    explain,
-):
-    app.command(verb.__name__.replace("_", "-"))(verb)
+for verb in (hide, fit, tune_trial, tune, score, bootstrap, verdict, rank):
+    app.command(verb.__name__.replace("_", "-"), rich_help_panel=STEPS)(verb)
+for verb in (rehearse, referee, new_likelihood):
+    app.command(verb.__name__.replace("_", "-"), rich_help_panel=MORE)(verb)
+app.command("list", rich_help_panel=START)(list_members)
+app.command(rich_help_panel=START)(explain)
 
 
-@app.command()
+@app.command(rich_help_panel=STEPS)
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder of one data set's results.")],
     output: Annotated[Path, typer.Argument(help="The .h5ad file, or .zarr folder, to write.")],
-    likelihoods: Annotated[str, typer.Option(help="Losses to include.")],
+    likelihoods: Annotated[
+        str,
+        typer.Option(
+            help="Losses to include, with commas.", autocompletion=completing("likelihoods")
+        ),
+    ],
     seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the networks.")] = 0,
     denoised: Annotated[
         bool, typer.Option("--denoised/--no-denoised", help="Add a dense layer per loss.")
@@ -303,7 +280,7 @@ def export(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=STEPS)
 def report(
     folders: Annotated[list[Path], typer.Argument(help="Folders of data sets' results.")],
     output: Annotated[Path, typer.Option(help="The .html page to write.")],
@@ -321,10 +298,12 @@ def report(
     log.print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
-@app.command()
+@app.command(rich_help_panel=START)
 def run(
     matrix: SourceArgument,
-    out: Annotated[Path, typer.Option("--out", help="Folder for everything that is made.")],
+    out: Annotated[
+        Path, typer.Option("--out", "--output", help="Folder for everything that is made.")
+    ],
     layer: Layer = "",
     label_key: LabelKey = "",
     batch_key: BatchKey = "",
@@ -333,8 +312,16 @@ def run(
     genes: Genes = "2000",
     donor_key: DonorKey = "",
     orientation: Orientation = "auto",
-    likelihoods: Annotated[str, typer.Option(help="Losses; empty for the default ones.")] = "",
-    seeds: Annotated[str, typer.Option(help="Seeds; empty for the default ones.")] = "",
+    likelihoods: Annotated[
+        str,
+        typer.Option(
+            help="Losses, with commas; empty for the default ones.",
+            autocompletion=completing("likelihoods"),
+        ),
+    ] = "",
+    seeds: Annotated[
+        str, typer.Option(help="Seeds, with commas; empty for the default ones.")
+    ] = "",
     cores: Annotated[int, typer.Option(min=1, help="Jobs at a time.")] = os.cpu_count() or 1,
 ) -> None:
     """Everything on one matrix: writes a configuration and runs the Snakemake workflow.
@@ -353,7 +340,7 @@ def run(
         if config.defaults("verdict")["control"] not in losses:
             chosen["verdict"] = {"control": losses[0]}
     if seeds:
-        chosen["seeds"] = numbers(seeds)
+        chosen["seeds"] = numbers(seeds, "--seeds")
     if os.environ.get(PLUGINS):
         chosen["plugins"] = os.environ[PLUGINS]
     page, sentence = launch(row, chosen, out, cores=cores)
@@ -364,10 +351,11 @@ def run(
 def main() -> None:
     """Entry point: errors of the input are printed without a traceback and exit with 2."""
     sys.unraisablehook, sys.excepthook = _unraisable, _uncaught
+    show_on(log)
     try:
         typer.main.get_command(app)()  # calling the app itself would set another excepthook
     except (CountaeError, OSError) as error:
-        log.print(f"[bold red]error:[/] {escaped(str(error))}")
+        log.print(f"[bold red]error:[/] {escaped(told(error))}")
         if isinstance(error, StorageError):  # HDF5 crashes at exit after a file without room
             os._exit(2)
         sys.exit(2)

@@ -10,9 +10,24 @@ import typer
 
 from countae import config
 from countae.errors import ConfigError, FitDivergedError
-from countae.options import Device, Seed, Threads, escaped, loaded, log, names, settings
+from countae.options import (
+    Device,
+    Seed,
+    Threads,
+    completing,
+    escaped,
+    loaded,
+    log,
+    names,
+    settings,
+)
 
-EPOCHS_BETWEEN_LINES = 25
+Likelihood = Annotated[
+    str,
+    typer.Option(
+        help="The loss; see `countae list likelihoods`.", autocompletion=completing("likelihoods")
+    ),
+]
 CheckpointSeconds = Annotated[
     float,
     typer.Option(min=0, help="Training that a kill may cost, in seconds; the result is the same."),
@@ -22,7 +37,10 @@ CheckpointSeconds = Annotated[
 def hide(
     counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
     output: Annotated[Path, typer.Argument(help="counts.h5ad to write.")],
-    protocol: Annotated[str, typer.Option(help="See `countae list protocols`.")],
+    protocol: Annotated[
+        str,
+        typer.Option(help="See `countae list protocols`.", autocompletion=completing("protocols")),
+    ],
     model: Annotated[
         Path | None, typer.Option(help="Network around which NB splitting finds dispersions.")
     ] = None,
@@ -50,7 +68,7 @@ def fit(
     counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
     output: Annotated[Path, typer.Argument(help="model.safetensors to write.")],
     record: Annotated[Path, typer.Option(help="fit.json to write.")],
-    likelihood: Annotated[str, typer.Option(help="The loss; see `countae list likelihoods`.")],
+    likelihood: Likelihood,
     seed: Seed = 0,
     threads: Threads = 1,
     device: Device = "auto",
@@ -82,14 +100,10 @@ def fit(
     from countae.checkpoint import Checkpoint
     from countae.files import write_together
 
-    def progress(epoch: int, loss: float) -> None:
-        if epoch % EPOCHS_BETWEEN_LINES == 0:
-            log.print(f"epoch {epoch + 1}: validation loss {loss:.5f}")
-
     kept = Checkpoint(output, seconds=checkpoint_seconds, tell=_told)
     model, made = training_loop.fit(
         matrix, likelihood, seed=seed, network=network, training=training, device=device,
-        progress=progress, checkpoint=kept,
+        checkpoint=kept,
     )  # fmt: skip
     made.tuning_trials = budget
     write_together(
@@ -106,7 +120,7 @@ def fit(
 def tune_trial(
     counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
     output: Annotated[Path, typer.Argument(help="trial.json to write.")],
-    likelihood: Annotated[str, typer.Option(help="The loss; see `countae list likelihoods`.")],
+    likelihood: Likelihood,
     seed: Seed = 0,
     threads: Threads = 1,
     device: Device = "auto",
@@ -176,9 +190,18 @@ def score(
     entries: Annotated[Path, typer.Option(help="entries.npz to write: log scores per entry.")],
     model: Annotated[Path | None, typer.Option(help="model.safetensors to score.")] = None,
     baseline: Annotated[
-        str, typer.Option(help="Or a baseline; see `countae list baselines`.")
+        str,
+        typer.Option(
+            help="Or a baseline; see `countae list baselines`.",
+            autocompletion=completing("baselines"),
+        ),
     ] = "",
-    metrics: Annotated[str, typer.Option(help="Metrics, with commas; empty for all.")] = "",
+    metrics: Annotated[
+        str,
+        typer.Option(
+            help="Metrics, with commas; empty for all.", autocompletion=completing("metrics")
+        ),
+    ] = "",
     threads: Threads = 1,
     device: Device = "auto",
 ) -> None:

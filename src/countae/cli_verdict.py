@@ -14,6 +14,7 @@ from countae.options import (
     LARGEST_SEED,
     Device,
     Threads,
+    completing,
     escaped,
     loaded,
     log,
@@ -27,18 +28,19 @@ if TYPE_CHECKING:
     from countae.results import Results
 
 Folder = Annotated[Path, typer.Argument(help="Folder of one data set's results.")]
-Losses = Annotated[str, typer.Option("--likelihoods", help="Losses to compare.")]
-Seeds = Annotated[str, typer.Option("--seeds", help="Seeds of the fits.")]
-ControlSeeds = Annotated[str, typer.Option(help="Further seeds of the A/A arm.")]
+Losses = Annotated[
+    str,
+    typer.Option(
+        "--likelihoods",
+        help="Losses to compare, with commas.",
+        autocompletion=completing("likelihoods"),
+    ),
+]
+Seeds = Annotated[str, typer.Option("--seeds", help="Seeds of the fits, with commas.")]
+ControlSeeds = Annotated[str, typer.Option(help="Further seeds of the A/A arm, with commas.")]
 Tuned = Annotated[
     str, typer.Option("--tuned", help="tuning.json of each loss, with commas; empty for none.")
 ]
-STEPS = ("story", "overdispersion", "zero_inflation")
-# what `explain` reads of a verdict.json
-TOLD = (
-    "sentence", "axes.*.outcome", "axes.*.reason", *(f"{name}.reason" for name in STEPS),
-    "protocols.*.reason",
-)  # fmt: skip
 
 
 @settings("network", "training", "verdict")
@@ -104,7 +106,11 @@ def verdict(
     seeds: Seeds,
     control_seeds: ControlSeeds = "",
     protocols: Annotated[
-        str, typer.Option(help="Further hold-out protocols whose verdicts are compared.")
+        str,
+        typer.Option(
+            help="Further hold-out protocols whose verdicts are compared, with commas.",
+            autocompletion=completing("protocols"),
+        ),
     ] = "",
     drawn: Annotated[
         Path | None, typer.Option(help="bootstrap.json of `countae bootstrap`.")
@@ -142,7 +148,13 @@ def rehearse(
     counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
     output: Annotated[Path, typer.Argument(help="The .json file to write.")],
     model: Annotated[Path, typer.Option(help="Network whose means are simulated around.")],
-    family: Annotated[str, typer.Option(help="True family; see `countae list simulators`.")],
+    family: Annotated[
+        str,
+        typer.Option(
+            help="True family; see `countae list simulators`.",
+            autocompletion=completing("simulate"),
+        ),
+    ],
     likelihoods: Losses,
     seeds: Seeds,
     tuned: Tuned = "",
@@ -179,7 +191,7 @@ def rehearse(
     plan = fitted_design(load(config.existing_file(model, "model"), matrix), matrix, device=device)
     made = run(
         matrix, plan, family, replicate=replicate, likelihoods=names(likelihoods),
-        seeds=numbers(seeds), device=device,
+        seeds=numbers(seeds, "--seeds"), device=device,
         settings={
             "network": network, "training": training, "verdict": verdict,
             "tuned": _tuned(tuned, likelihoods),
@@ -189,73 +201,9 @@ def rehearse(
     log.print(f"{family} {replicate}: {made['story']['reason']}")
 
 
-def referee(
-    rehearsals: Annotated[list[Path], typer.Argument(help="Files of `countae rehearse`.")],
-    output: Annotated[Path, typer.Option(help="referee.json to write.")],
-) -> None:
-    """Tell what can be told apart at this depth: true family against verdict.
-
-    Example: countae referee results/pbmc/referee/*.json --output referee.json
-    """
-    from rich.table import Table
-
-    from countae.files import write_json
-    from countae.referee import confusion
-
-    keys = ("family", "story", "recommended", "asserted", "observed", "n_genes")
-    found = confusion([_with_keys(path, "rehearsal", *keys) for path in rehearsals])
-    table = Table("true family", "stories told", "right", "zero inflation asserted")
-    for family, row in found["rows"].items():
-        told = ", ".join(f"{n} × {story}" for story, n in row["stories"].items())
-        right = "–" if row["right"] is None else f"{row['right']}/{row['n']}"
-        table.add_row(family, told, right, f"{row['zero_inflation']}/{row['n']}")
-    log.print(table)
-    log.print(escaped(found["sentence"]))
-    write_json(output, found)
-
-
-def rank(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of data sets' results.")],
-    output: Annotated[Path, typer.Option(help="ranking.json to write.")],
-) -> None:
-    """Rank the losses over data sets, with Friedman's test when there are enough.
-
-    Example: countae rank results/pbmc results/simulated_nb --output ranking.json
-    """
-    from countae import ranking
-    from countae.files import write_json
-
-    found = ranking.rank(ranking.read_verdicts(folders))
-    write_json(output, found)
-    log.print(escaped(found["reason"]))
-
-
-def explain(
-    verdicts: Annotated[list[Path], typer.Argument(help="verdict.json files.")],
-    short: Annotated[
-        bool, typer.Option("--short/--long", help="One sentence, or the reasons as well.")
-    ] = False,
-) -> None:
-    """Tell verdicts as prose.
-
-    Example: countae explain results/pbmc68k/verdict.json
-    """
-    for path in verdicts:
-        found = _with_keys(path, "verdict.json", *TOLD)
-        typer.echo(found["sentence"])
-        if short:
-            continue
-        for name, axis in found["axes"].items():
-            typer.echo(f"  {name} ({axis['outcome']}): {axis['reason']}")
-        for name in STEPS:
-            typer.echo(f"  {name.replace('_', ' ')}: {found[name]['reason']}")
-        for protocol in found["protocols"].values():
-            typer.echo(f"  {protocol['reason']}")
-
-
 def _check_arms(likelihoods: str, seeds: str) -> None:
     """Raise ConfigError unless two losses and a seed are compared, none of them twice."""
-    losses, numbered = names(likelihoods), numbers(seeds)
+    losses, numbered = names(likelihoods), numbers(seeds, "--seeds")
     if len(losses) < 2 or len(set(losses)) < len(losses):
         raise ConfigError(
             f"--likelihoods must name two or more different losses, but is {likelihoods!r}. Fix: "
@@ -277,33 +225,6 @@ def _check_seeds(seeds: list[int], option: str) -> None:
             f"{option} must be whole numbers from 0 to {LARGEST_SEED}, but has {wrong[0]}. Fix: "
             "choose smaller ones, like 0,1,2."
         )
-
-
-def _with_keys(path: Path, what: str, *keys: str) -> dict[str, Any]:
-    """Content of a JSON file that must have some keys; ScoreError when it lacks one.
-
-    A key with dots leads into inner objects, where ``*`` is every key.
-    """
-    from countae.files import read_json
-
-    found = read_json(config.existing_file(path, what))
-    missing = [key for key in keys if not _has(found, key)]
-    if missing:
-        raise ScoreError(
-            f"{path}: is no {what} of this version of countae, since it has no "
-            f"{', '.join(missing)}. Fix: name the right file, or make it again."
-        )
-    return found
-
-
-def _has(found: Any, key: str) -> bool:
-    """Whether a key with dots leads to a value, for ``*`` in each of the inner objects."""
-    first, _, rest = key.partition(".")
-    if not isinstance(found, dict):
-        return False
-    if first == "*":
-        return all(_has(inner, rest) for inner in found.values())
-    return first in found and (not rest or _has(found[first], rest))
 
 
 def _replicates(path: Path) -> dict[str, list[dict[str, Any]]]:
@@ -368,9 +289,9 @@ def _results(
     from countae.results import Results
 
     _check_arms(likelihoods, seeds)
-    control = numbers(control_seeds)
+    control = numbers(control_seeds, "--control-seeds")
     _check_seeds(control, "--control-seeds")
-    return Results(folder, names(likelihoods), numbers(seeds), rule["control"], control)
+    return Results(folder, names(likelihoods), numbers(seeds, "--seeds"), rule["control"], control)
 
 
 def _decided(

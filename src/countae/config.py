@@ -188,7 +188,10 @@ def existing_file(path: str | Path, what: str) -> Path:
         near = [name for name in near if name != path.name]
         hint = did_you_mean(path.name, near).split(" Known:")[0] if near else ""
         hint = "" if hint.startswith("Known:") else f" {hint}"
-        raise ConfigError(f"{path}: expected a {what}, found {found} (from {Path.cwd()}).{hint}")
+        raise ConfigError(
+            f"{path}: expected a {what}, found {found} (from {Path.cwd()}).{hint} "
+            "Fix: correct the path."
+        )
     return path
 
 

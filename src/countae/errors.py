@@ -25,6 +25,24 @@ class ScoreError(CountaeError):
     """Scores, or the files they come from, do not fit together."""
 
 
+# what the system says of a place, in words and with the fix
+OF_PLACES: dict[type[OSError], str] = {
+    FileExistsError: "a folder is needed there, but a file is. Fix: name a folder.",
+    NotADirectoryError: "a folder is needed on the way there, but a file is. Fix: name a folder.",
+    IsADirectoryError: "a file is needed there, but a folder is. Fix: name a file.",
+    FileNotFoundError: "there is nothing of that name. Fix: correct the path.",
+    PermissionError: "you may not read or write there. Fix: name a place of your own, or change "
+    "its rights.",
+}
+
+
+def told(error: Exception) -> str:
+    """An error as a person reads it: our own as it is, one of the system with its place."""
+    place = getattr(error, "filename", None)
+    said = next((text for kind, text in OF_PLACES.items() if isinstance(error, kind)), "")
+    return f"{place}: {said}" if place and said else str(error)
+
+
 class StorageError(CountaeError):
     """There is no room for the file ``path``: why, and how many bytes of it were written."""
 

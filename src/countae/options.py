@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from countae import config
 from countae.errors import ConfigError
+from countae.registry import shown
 
 log = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -34,6 +36,20 @@ else:
     Device = Annotated[
         choice(_DEVICE["enum"]), typer.Option("--device", help=_DEVICE["description"])
     ]
+
+
+def completing(kind: str) -> Callable[[str], list[str]]:
+    """What the shell proposes for the name of a member, or the last of several with commas.
+
+    ``kind`` is the package of the members, such as ``likelihoods``.
+    """
+
+    def propose(incomplete: str) -> list[str]:
+        begun, comma, last = incomplete.rpartition(",")
+        known = importlib.import_module(f"countae.{kind}").names()
+        return [f"{begun}{comma}{name}" for name in known if name.startswith(last)]
+
+    return propose
 
 
 def loaded(counts: Path, threads: int) -> Any:
@@ -59,12 +75,15 @@ def names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def numbers(text: str) -> list[int]:
-    """Whole numbers of a list written with commas; ConfigError when one is not."""
+def numbers(text: str, option: str) -> list[int]:
+    """Whole numbers of an option's list with commas; ConfigError when one is not."""
     try:
         return [int(part) for part in names(text)]
     except ValueError as error:
-        raise ConfigError(f"{text!r} must be whole numbers with commas, like 128,64.") from error
+        raise ConfigError(
+            f"{option} must be whole numbers with commas, but is {shown(text)}. Fix: write them "
+            "like 0,1,2."
+        ) from error
 
 
 def settings(*sections: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -78,14 +97,18 @@ def settings(*sections: str) -> Callable[[Callable[..., None]], Callable[..., No
         rules = {key: rule for name in sections for key, rule in config.section(name).items()}
 
         def call(**given: Any) -> None:
-            chosen = {key: _listed(given.pop(key), rule) for key, rule in rules.items()}
+            chosen = {key: _listed(given.pop(key), key, rule) for key, rule in rules.items()}
             parts = {name: {key: chosen[key] for key in config.section(name)} for name in sections}
             for name, values in parts.items():
                 config.check_section(name, values)
             verb(**given, **parts)
 
         own = inspect.signature(verb, eval_str=True).parameters.values()
-        options = [_option(key, rule) for key, rule in rules.items()]
+        options = [
+            _option(key, rule, panel=name)
+            for name in sections
+            for key, rule in config.section(name).items()
+        ]
         everything = [*(p for p in own if p.name not in sections), *options]
         call.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
         call.__annotations__ = {p.name: p.annotation for p in everything}
@@ -95,13 +118,17 @@ def settings(*sections: str) -> Callable[[Callable[..., None]], Callable[..., No
     return decorate
 
 
-def _option(key: str, rule: dict[str, Any]) -> inspect.Parameter:
-    """Command-line option of a key of the schema."""
+def _option(key: str, rule: dict[str, Any], *, panel: str) -> inspect.Parameter:
+    """Command-line option of a key of the schema, in the part of the help of its section."""
     kinds: dict[str, type] = {"integer": int, "number": float, "string": str, "array": str}
     default = rule["default"]
     if rule["type"] == "array":
         default = ",".join(map(str, default))
-    option = typer.Option(f"--{key.replace('_', '-')}", help=rule["description"])
+    option = typer.Option(
+        f"--{key.replace('_', '-')}",
+        help=rule["description"],
+        rich_help_panel=f"Settings: {panel}",
+    )
     kind = choice(rule["enum"]) if "enum" in rule else kinds[rule["type"]]
     annotation = Annotated[kind, option]  # type: ignore[valid-type]
     return inspect.Parameter(
@@ -109,8 +136,10 @@ def _option(key: str, rule: dict[str, Any]) -> inspect.Parameter:
     )
 
 
-def _listed(value: Any, rule: dict[str, Any]) -> Any:
+def _listed(value: Any, key: str, rule: dict[str, Any]) -> Any:
     """A list from its form on the command line; other values as they are."""
     if rule["type"] != "array":
         return value
-    return numbers(value) if rule["items"]["type"] == "integer" else names(value)
+    if rule["items"]["type"] == "integer":
+        return numbers(value, f"--{key.replace('_', '-')}")
+    return names(value)

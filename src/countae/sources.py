@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from countae.errors import ConfigError
 from countae.files import written_aside
+from countae.progress import working
 
 MADE = ("builtin:", "simulate:")
 WEB = ("http://", "https://")
@@ -79,14 +80,17 @@ def fetch(address: str, output: str | Path) -> int:
                 aside.open("wb") as file,
             ):
                 promised = answer.headers.get("Content-Length")
-                while piece := answer.read(PIECE):
-                    digest.update(piece)
-                    size += file.write(piece)
+                megabytes = int(promised) / 1e6 if promised else None
+                with working("fetching", megabytes, "MB") as work:
+                    while piece := answer.read(PIECE):
+                        digest.update(piece)
+                        size += file.write(piece)
+                        work.advance(len(piece) / 1e6)
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            reason = getattr(error, "reason", error)
+            reason = f"{getattr(error, 'code', '')} {getattr(error, 'reason', error)}".strip()
             raise ConfigError(
-                f"{bare}: cannot be fetched ({getattr(error, 'code', '')} {reason}). Fix: correct "
-                "the address, or fetch the file yourself and name its path."
+                f"{bare}: cannot be fetched ({reason}). Fix: correct the address, or fetch the "
+                "file yourself and name its path."
             ) from error
         if promised is not None and size != int(promised):
             raise ConfigError(f"{bare}: sent {size:,} of {int(promised):,} bytes. Fix: try again.")

@@ -124,6 +124,14 @@ def _by_gene(
     )
 
 
+ADVICE = {
+    "winner": "Use it, and look up the genes that matter to you in the table of genes.",
+    "tie": "The losses in the tie describe these counts equally well: take the simplest, and "
+    "do not read anything into which one leads.",
+    "undecided": "More cells or more seeds may decide. Until then take the recommended loss, and "
+    "do not report one as better.",
+    "abstain": "Do not choose a loss from these numbers. Do first what the reason asks for.",
+}
 STORIES = {
     "poisson": "Poisson",
     "nb": "negative binomial",

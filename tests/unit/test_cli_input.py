@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
+from made_up_verdict import VERDICT
 from typer.testing import CliRunner
 
 from countae.cli import app
 from countae.cli_verdict import _replicates, _results
-from countae.errors import ConfigError, CountaeError, ScoreError
-from countae.options import LARGEST_SEED
+from countae.errors import ConfigError, CountaeError, ScoreError, told
+from countae.options import LARGEST_SEED, completing, numbers
 
 HUGE = "99999999999999999999"
 
@@ -63,14 +65,8 @@ def test_lists_of_seeds_have_32_bits_too(tmp_path, seed, option):
 
 
 def verdict_without(key):
-    """What `explain` reads of a verdict.json, without one key."""
-    said = {"reason": "because"}
-    found = {
-        "sentence": "So it is.",
-        "axes": {"overall": said | {"outcome": "tie"}},
-        "story": dict(said), "overdispersion": dict(said), "zero_inflation": dict(said),
-        "protocols": {"thinning": dict(said)},
-    }  # fmt: skip
+    """A verdict.json as `explain` reads it, without one key."""
+    found = copy.deepcopy(VERDICT) | {"protocols": {"thinning": {"reason": "It survives."}}}
     *path, last = key.split(".") if key else [""]
     inner = found
     for step in path:
@@ -82,19 +78,19 @@ def verdict_without(key):
 def test_a_whole_verdict_is_explained(tmp_path):
     path = tmp_path / "verdict.json"
     path.write_text(json.dumps(verdict_without("")))
-    done = run("explain", path)
+    done = run("explain", path, path)
     assert done.exit_code == 0, done.exception
-    assert done.output.splitlines() == [
-        "So it is.", "  overall (tie): because", "  story: because", "  overdispersion: because",
-        "  zero inflation: because", "  because",
-    ]  # fmt: skip
+    assert done.output.count("\n  What to do next\n") == 2
+    assert "    It survives." in done.output
+    assert max(map(len, done.output.splitlines())) <= 100
+    assert run("explain", "--short", path).output == f"{VERDICT['sentence']}\n"
 
 
 @pytest.mark.parametrize(
     "key",
     [
-        "sentence", "axes", "story", "overdispersion", "zero_inflation", "protocols",
-        "axes.overall.outcome", "axes.overall.reason", "overdispersion.reason",
+        "sentence", "axes", "story", "overdispersion", "zero_inflation", "protocols", "genes",
+        "axes.overall.outcome", "axes.overall.reason", "overdispersion.reason", "n_test_cells",
         "protocols.thinning.reason",
     ],
 )  # fmt: skip
@@ -151,3 +147,40 @@ def test_a_bootstrap_that_lacks_a_statistic_is_refused(tmp_path, found, words):
     assert str(told.value).startswith(str(path))
     assert "`countae bootstrap`" in str(told.value)
     assert isinstance(told.value, CountaeError)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda place: place.mkdir(), "a folder is needed there, but a file is"),
+        (lambda place: (place / "x").touch(), "a folder is needed on the way"),
+        (lambda place: place.parent.write_text(""), "a file is needed there, but a folder is"),
+        (lambda place: (place.parent / "none").read_text(), "there is nothing of that name"),
+    ],
+)
+def test_what_the_system_says_of_a_place_is_told_in_words(tmp_path, make, words):
+    place = tmp_path / "file"
+    place.touch()
+    with pytest.raises(OSError, match="Errno") as caught:
+        make(place)
+    assert words in told(caught.value)
+    assert str(tmp_path) in told(caught.value)
+    assert "Fix: " in told(caught.value)
+
+
+def test_other_errors_are_told_as_they_are():
+    assert told(ScoreError("a.json: is damaged.")) == "a.json: is damaged."
+    assert told(OSError("no place")) == "no place"
+
+
+@pytest.mark.parametrize(
+    ("words", "proposed"),
+    [("nb", {"nb", "nb_batch", "nb_cell"}), ("nb,zip", {"nb,zip"}), ("unknown", set())],
+)
+def test_the_shell_is_told_names_of_losses(words, proposed):
+    assert set(completing("likelihoods")(words)) == proposed
+
+
+def test_a_list_that_is_no_numbers_names_its_option():
+    with pytest.raises(ConfigError, match="--seeds must be whole numbers .* but is '0;1'"):
+        numbers("0;1", "--seeds")

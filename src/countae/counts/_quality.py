@@ -12,6 +12,7 @@ from countae.counts._sums import CellSums, GeneSums
 from countae.errors import ConfigError, CountMatrixError
 from countae.registry import did_you_mean
 
+GENE_LIST = "gene list (`genes` is a number, all, or a file with a name on each line)"
 UMI_SHARE_OF_ONES = 0.25  # of non-zero values: 10x has 0.5–0.7, full-length reads below 0.1
 
 
@@ -159,7 +160,7 @@ def _listed(gene_id: np.ndarray, path: str, source: str) -> np.ndarray:
     from countae.config import existing_file
 
     listed = [
-        line.strip() for line in existing_file(Path(path), "gene list").read_text().splitlines()
+        line.strip() for line in existing_file(Path(path), GENE_LIST).read_text().splitlines()
     ]
     listed = [name for name in listed if name]
     unknown = sorted(set(listed) - set(gene_id))

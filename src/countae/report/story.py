@@ -9,17 +9,9 @@ from countae.report.load import Dataset
 from countae.report.look import colour_of, number, percent, whole
 from countae.report.tables import convergence, outcome_word
 from countae.verdict import FEWEST_SEEDS, WORST_AA_ERROR
-from countae.wording import listed, short
+from countae.wording import ADVICE, listed, short
 
 AXIS_TITLES = {"overall": "Overall", "mean": "Means", "zeros": "Zeros", "dispersion": "Spread"}
-ADVICE = {
-    "winner": "Use it, and look up the genes that matter to you in the table of genes.",
-    "tie": "The losses in the tie describe these counts equally well: take the simplest, and "
-    "do not read anything into which one leads.",
-    "undecided": "More cells or more seeds may decide. Until then take the recommended loss, and "
-    "do not report one as better.",
-    "abstain": "Do not choose a loss from these numbers. Do first what the reason asks for.",
-}
 CLASS_TITLES = {
     "tie": "tie: no difference that matters",
     "undecided": "undecided: too few counts to tell",

@@ -1,0 +1,117 @@
+"""The verbs that tell what was decided: referee, rank, explain."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from countae import config
+from countae.errors import ScoreError
+from countae.options import escaped, log
+
+
+def referee(
+    rehearsals: Annotated[list[Path], typer.Argument(help="Files of `countae rehearse`.")],
+    output: Annotated[Path, typer.Option(help="referee.json to write.")],
+) -> None:
+    """Tell what can be told apart at this depth: true family against verdict.
+
+    Example: countae referee results/pbmc/referee/*.json --output referee.json
+    """
+    from rich.table import Table
+
+    from countae.files import write_json
+    from countae.referee import confusion
+
+    keys = ("family", "story", "recommended", "asserted", "observed", "n_genes")
+    found = confusion([_with_keys(path, "rehearsal", *keys) for path in rehearsals])
+    table = Table("true family", "stories told", "right", "zero inflation asserted")
+    for family, row in found["rows"].items():
+        told = ", ".join(f"{n} × {story}" for story, n in row["stories"].items())
+        right = "–" if row["right"] is None else f"{row['right']}/{row['n']}"
+        table.add_row(family, told, right, f"{row['zero_inflation']}/{row['n']}")
+    log.print(table)
+    log.print(escaped(found["sentence"]))
+    write_json(output, found)
+
+
+def rank(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of data sets' results.")],
+    output: Annotated[Path, typer.Option(help="ranking.json to write.")],
+) -> None:
+    """Rank the losses over data sets, with Friedman's test when there are enough.
+
+    Example: countae rank results/pbmc results/simulated_nb --output ranking.json
+    """
+    from countae import ranking
+    from countae.files import write_json
+
+    found = ranking.rank(ranking.read_verdicts(folders))
+    write_json(output, found)
+    log.print(escaped(found["reason"]))
+
+
+def explain(
+    verdicts: Annotated[list[Path], typer.Argument(help="verdict.json files.")],
+    short: Annotated[
+        bool, typer.Option("--short/--long", help="One sentence, or the reasons as well.")
+    ] = False,
+) -> None:
+    """Tell verdicts as prose.
+
+    Example: countae explain results/pbmc68k/verdict.json
+    """
+    from countae.prose import TOLD, explained
+
+    read = [_with_keys(path, "verdict.json", *TOLD) for path in verdicts]
+    for number, found in enumerate(read):
+        if short:
+            typer.echo(found["sentence"])
+            continue
+        typer.echo("\n" * bool(number) + found["dataset"])
+        for heading, paragraphs in explained(found).items():
+            if paragraphs:
+                typer.echo(f"\n  {heading}")
+            for paragraph in paragraphs:
+                typer.echo(_wrapped(paragraph, "- " * (len(paragraphs) > 1)))
+
+
+def _wrapped(paragraph: str, mark: str) -> str:
+    """A paragraph as wide as the terminal, 100 columns at most; a number keeps its per cent."""
+    width, indent = min(shutil.get_terminal_size().columns, 100), "    "
+    return textwrap.fill(
+        paragraph.replace(" %", "\u00a0%"), width, initial_indent=indent + mark,
+        subsequent_indent=indent + " " * len(mark), break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _with_keys(path: Path, what: str, *keys: str) -> dict[str, Any]:
+    """Content of a JSON file that must have some keys; ScoreError when it lacks one.
+
+    A key with dots leads into inner objects, where ``*`` is every key.
+    """
+    from countae.files import read_json
+
+    found = read_json(config.existing_file(path, what))
+    missing = [key for key in keys if not _has(found, key)]
+    if missing:
+        raise ScoreError(
+            f"{path}: is no {what} of this version of countae, since it has no "
+            f"{', '.join(missing)}. Fix: name the right file, or make it again."
+        )
+    return found
+
+
+def _has(found: Any, key: str) -> bool:
+    """Whether a key with dots leads to a value, for ``*`` in each of the inner objects."""
+    first, _, rest = key.partition(".")
+    if not isinstance(found, dict):
+        return False
+    if first == "*":
+        return all(_has(inner, rest) for inner in found.values())
+    return first in found and (not rest or _has(found[first], rest))
