@@ -48,8 +48,10 @@ new-likelihood: $(BIN)/.installed  ## start a loss and its test: make new-likeli
 	  tests/unit/likelihoods/test_template.py > tests/unit/likelihoods/test_$(NAME).py
 	@echo "tests/unit/likelihoods/test_$(NAME).py written; give it an oracle of its own"
 
-docs: $(BIN)/.installed  ## make config/README.md from the schemas
+docs: $(BIN)/.installed  ## make config/README.md from the schemas, and the site in docs/_site
 	$(BIN)/python docs/config_table.py > config/README.md
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs docs/_site
+	@echo "Site: $(CURDIR)/docs/_site/index.html"
 
 dag: $(BIN)/.installed  ## print the graph of rules (mermaid)
 	@snakemake --rulegraph mermaid-js

@@ -19,13 +19,18 @@ same defaults. Relative paths start at the folder in which Snakemake runs.
 """
 
 
-def main() -> None:
-    """Print the page."""
-    print(INTRO)
-    print("## config.yaml\n\n| key | type | default | meaning |\n|---|---|---|---|")
+def table() -> str:
+    """The page."""
+    lines = [
+        INTRO,
+        "## config.yaml",
+        "",
+        "| key | type | default | meaning |",
+        "|---|---|---|---|",
+    ]
     for key, rule in schema()["properties"].items():
-        _rows(key, rule)
-    print("\n## datasets.tsv\n\n| column | default | meaning |\n|---|---|---|")
+        lines += _rows(key, rule)
+    lines += ["", "## datasets.tsv", "", "| column | default | meaning |", "|---|---|---|"]
     for key, rule in schema("datasets")["properties"].items():
         default = (
             f"`{rule['default']}`"
@@ -34,21 +39,21 @@ def main() -> None:
             if "default" in rule
             else "required"
         )
-        print(f"| `{key}` | {default} | {rule['description']} |")
+        lines.append(f"| `{key}` | {default} | {rule['description']} |")
+    return "\n".join(lines) + "\n"
 
 
-def _rows(key: str, rule: dict) -> None:
+def _rows(key: str, rule: dict) -> list[str]:
     """Lines of the table for a key, or for a section's keys."""
     if rule["type"] == "object":
-        print(f"| **{key}** | | | {rule['description']} |")
-        for name, inner in rule["properties"].items():
-            _rows(f"{key}.{name}", inner)
-        return
+        head = f"| **{key}** | | | {rule['description']} |"
+        parts = [_rows(f"{key}.{name}", inner) for name, inner in rule["properties"].items()]
+        return [head, *(row for part in parts for row in part)]
     kind = " or ".join(map(str, rule["enum"])) if "enum" in rule else rule["type"]
     if kind == "array":
         kind = f"list of {rule['items']['type']}"
-    print(f"| `{key}` | {kind} | `{json.dumps(rule['default'])}` | {rule['description']} |")
+    return [f"| `{key}` | {kind} | `{json.dumps(rule['default'])}` | {rule['description']} |"]
 
 
 if __name__ == "__main__":
-    main()
+    print(table(), end="")

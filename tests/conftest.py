@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import named_files as named
 import numpy as np
 import pytest
 
@@ -41,6 +42,12 @@ def pytest_collection_modifyitems(items):
 def small_nb():
     """150 × 40 negative binomial counts with split and folds."""
     return prepared("simulate:nb")[0]
+
+
+@pytest.fixture(scope="session")
+def named_files(tmp_path_factory):
+    """Folder with every file that a page of docs/ names."""
+    return named.write(tmp_path_factory.mktemp("named_files"))
 
 
 @pytest.fixture

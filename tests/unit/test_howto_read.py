@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
 import warnings
 from pathlib import Path
 
-import count_files as made
-import h5py
-import numpy as np
 import pytest
-from scipy import io, sparse
 from typer.testing import CliRunner
 
 from countae.cli import app
@@ -20,47 +15,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "howto-read-your-data.md"
 COMMANDS = re.findall(r"^    countae (.+)$", PAGE.read_text(), flags=re.MULTILINE)
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """Folder with every file that the page names."""
-    folder = tmp_path_factory.mktemp("files")
-    content = made.example(80, 40)
-    adata = made.anndata_of(content)
-    adata.raw = adata.copy()
-    adata.layers["counts"] = adata.X.copy()
-    adata.obs["cell_type"] = adata.obs["batch"] = ["a", "b"] * 40
-    for name in ("counts", "for_scvi"):
-        adata.write_h5ad(folder / f"{name}.h5ad")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        adata.write_zarr(folder / "counts.zarr")
-    shutil.make_archive(str(folder / "counts.zarr"), "zip", folder / "counts.zarr")
-    made.tenx_h5_v3(content, folder).rename(folder / "filtered_feature_bc_matrix.h5")
-    made.tenx_h5_v2(content, folder).rename(folder / "two_genomes.h5")
-    with h5py.File(folder / "two_genomes.h5", "r+") as file:
-        file.copy("GRCh38", "mm10")
-    made.tenx_mtx_v3(content, folder).rename(folder / "filtered_feature_bc_matrix")
-    made.matrix_market(content, folder)
-    for path in [*folder.glob("x.mtx"), *folder.glob("x_*.txt")]:
-        path.rename(folder / path.name.replace("x", "counts", 1))
-    io.mmwrite(folder / "unnamed.mtx", sparse.coo_matrix(content.counts.T), symmetry="general")
-    made.loom(content, folder).rename(folder / "counts.loom")
-    with h5py.File(folder / "counts.loom", "r+") as file:
-        file["layers/spliced"] = content.counts.T.astype(np.uint16)
-    made.table(content, folder / "genes_by_cells.csv", ",", transposed=True)
-    made.table(content, folder / "cells_by_genes.tsv.gz", "\t", transposed=False)
-    for k in (1, 2):
-        (folder / f"donor{k}").mkdir()
-        one = made.example(80, 40 - k, seed=k)
-        made.tenx_h5_v3(one, folder).rename(folder / f"donor{k}" / "filtered.h5")
-    return folder
-
-
 @pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith("fetch")])
-def test_a_command_of_the_page_runs(files, monkeypatch, command):
+def test_a_command_of_the_page_runs(named_files, monkeypatch, command):
     import shlex
 
-    monkeypatch.chdir(files)
+    monkeypatch.chdir(named_files)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         done = CliRunner().invoke(app, shlex.split(command))
