@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from countae.config import defaults
+from countae.metrics.count_histogram import STARTS
 
 TITLES = {"mse_log1p": "Squared error on log1p counts (MSE)", "nb": "Negative binomial (NB)",
           "zinb": "Zero-inflated negative binomial (ZINB)"}  # fmt: skip
@@ -53,7 +54,7 @@ class Results:
         self.family, self.doubts, self.errors_by = "nb", ["zero_inflation"], "cell"
         self.protocols: dict[str, dict] = {}
         self.referee: dict | None = None
-        self.zero_tests = True
+        self.zero_tests = self.histograms = True
 
     @property
     def path(self) -> Path:
@@ -132,8 +133,20 @@ class Results:
                     rows += [(noise, metric, "gene", *pair)
                              for pair in zip(self.genes, value, strict=True)]  # fmt: skip
                     rows.append((noise, metric, "dataset", "", float(value.mean())))
+        if native and self.histograms:
+            rows += self.histogram(seed)
         table = pd.DataFrame(rows, columns=["noise", "metric", "level", "id", "value"])
         return table.assign(protocol="masked")
+
+    def histogram(self, seed: int) -> list[tuple]:
+        """Rows of observed and expected counts, none above 1."""
+        shares = {"observed": [0.6, 0.4], "expected": [0.58 + 0.01 * seed, 0.42 - 0.01 * seed]}
+        return [
+            ("native", "count_histogram", f"gene {kind}.{start}", gene, (*share, *[0.0] * 12)[k])
+            for kind, share in shares.items()
+            for k, start in enumerate(STARTS)
+            for gene in self.genes
+        ]
 
     def axis(self) -> dict:
         best, against = "nb", next(name for name in ["zinb", *self.losses] if name in self.losses
