@@ -69,6 +69,7 @@ def gene_table(data: Dataset, room: int) -> dict[str, Any]:
     genes = data.genes.sort_values("difference", ascending=False, kind="stable")
     labels = {name: f"log score {short(name.removeprefix('log_score_'))}"
               for name in genes if name.startswith("log_score_")}  # fmt: skip
+    words = {"labels": labels, "names": {name: short(name) for name in data.losses}}
 
     def columns(kept: int, digits: int = 5) -> dict[str, Any]:
         part = genes.iloc[:kept]
@@ -76,11 +77,11 @@ def gene_table(data: Dataset, room: int) -> dict[str, Any]:
 
     whole = columns(len(genes))
     if len(genes) <= MANY_GENES and len(json.dumps(whole)) <= room:
-        return {"labels": labels, "n": len(genes), "columns": whole}
+        return words | {"n": len(genes), "columns": whole}
     text, kept = packed(whole), len(genes)
     if len(text) > room:
         text, kept = _that_fit(lambda n: packed(columns(n, FEW_DIGITS)), len(genes), room)
-    return {"labels": labels, "n": kept, "packed": text}
+    return words | {"n": kept, "packed": text}
 
 
 def panels(data: Dataset, room: int) -> dict[str, Any] | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import altair as alt
 
-from countae.report.figures import Figure, figure, layered, loss_colour, loss_shape
+from countae.report.figures import Figure, figure, layered, loss_colour, loss_shape, values
 from countae.report.histograms import UNIT, Histograms
 from countae.report.load import Dataset
 from countae.report.look import GREY
@@ -16,49 +17,59 @@ OBSERVED, EXPECTED = "observed", "expected"  # names of the data that the page f
 HEIGHT = 280
 
 
-def for_the_page(data: Dataset) -> dict[str, Any]:
+def for_the_page(data: Dataset, bins: list[str]) -> dict[str, Any]:
     """Specification whose data the page fills in, names of the losses, and the unit of shares."""
-    spec = _drawn(data, alt.NamedData(OBSERVED), alt.NamedData(EXPECTED), "").spec
+    spec = _drawn(data, bins, alt.NamedData(OBSERVED), alt.NamedData(EXPECTED), "").spec
     return {"spec": spec, "losses": {name: short(name) for name in data.losses}, "unit": UNIT}
 
 
 def gene_panel(data: Dataset, histograms: Histograms, gene: str) -> Figure:
     """The picture of one gene with its data."""
-    units, bins = histograms.of_genes([gene]).units(), histograms.bins
-    rows = {
-        name: [
-            {"count": count, "share": UNIT * of_bin[0], "loss": short(name)}
-            for count, of_bin in zip(bins, shares, strict=False)
-        ]
-        for name, shares in units.items()
-    }
-    observed = rows.pop("")
-    expected = [row for of_loss in rows.values() for row in of_loss]
-    return _drawn(data, alt.InlineData(values=observed), alt.InlineData(values=expected), gene)
+    units = histograms.of_genes([gene]).units()
+    shares = {name: [UNIT * of_bin[0] for of_bin in of_bins] for name, of_bins in units.items()}
+    observed = [
+        {"at": at, "from": at - 0.45, "to": at + 0.45, "share": share, "zero": 0}
+        for at, share in enumerate(shares.pop(""))
+    ]
+    expected = [
+        {"at": at + 0.84 * ((k + 0.5) / len(shares) - 0.5), "share": share, "loss": short(name)}
+        for k, (name, of_loss) in enumerate(shares.items())
+        for at, share in enumerate(of_loss)
+    ]
+    bins = histograms.bins[: len(observed)]
+    return _drawn(data, bins, values(observed), values(expected), gene)
 
 
-def _drawn(data: Dataset, observed: Any, expected: Any, gene: str) -> Figure:
+def _drawn(data: Dataset, bins: list[str], observed: Any, expected: Any, gene: str) -> Figure:
     """Grey bars behind a dot per loss, side by side."""
-    scale = alt.Scale(type="sqrt", nice=True)
-    y = alt.Y(
-        "share:Q", scale=scale, title="share of cells (square-root scale)",
-        axis=alt.Axis(format=".2~%", values=[0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1]),
-    )  # fmt: skip
-    x = alt.X("count:N", sort=None, title="count", axis=alt.Axis(labelAngle=0))
+    share = {
+        "scale": alt.Scale(type="sqrt", nice=False),
+        "title": "share of cells (square-root scale)",
+        "axis": alt.Axis(format=".2~%", values=[0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1]),
+    }
+    count: dict[str, Any] = {
+        "scale": alt.Scale(nice=False, zero=False, padding=10),
+        "title": "count",
+        "axis": alt.Axis(
+            values=list(range(len(bins))), labelExpr=f"{json.dumps(bins)}[datum.value]",
+            grid=False, labelOverlap=True,
+        ),
+    }  # fmt: skip
     tip = alt.Tooltip("share:Q", format=".3~%")
     bars = (
         alt.Chart(observed)
-        .mark_bar(color=GREY, opacity=0.45)
-        .encode(x=x, y=y, tooltip=[alt.Tooltip("count:N"), tip])
-    )
+        .mark_rect(color=GREY, opacity=0.45)
+        .encode(
+            x=alt.X("from:Q", **count), x2=alt.X2("to"), y=alt.Y("share:Q", **share),
+            y2=alt.Y2("zero"), tooltip=[tip],
+        )
+    )  # fmt: skip
     dots = (
         alt.Chart(expected)
-        .mark_point(filled=True, size=55, opacity=1)
+        .mark_point(filled=True, size=60, opacity=1)
         .encode(
-            x=x, y=y,
-            xOffset=alt.XOffset("loss:N", sort=[short(name) for name in data.losses]),
-            color=loss_colour(data), shape=loss_shape(data),
-            tooltip=[alt.Tooltip("loss:N"), alt.Tooltip("count:N"), tip],
+            x=alt.X("at:Q"), y=alt.Y("share:Q", **share), color=loss_colour(data),
+            shape=loss_shape(data), tooltip=[alt.Tooltip("loss:N"), tip],
         )
     )  # fmt: skip
     return figure(

@@ -131,7 +131,7 @@ def _verdict(data: Dataset) -> str:
     arm = ""
     if control["seeds"]:
         arm = (
-            f" As an A/A control, {control['likelihood']} was trained with the further seeds "
+            f" As an A/A control, {short(control['likelihood'])} was trained with the further seeds "
             f"{listed(_strings(control['seeds']))} and compared with itself."
         )
     return (

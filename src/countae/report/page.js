@@ -203,6 +203,10 @@ function shown(item) {
   return item.toFixed(size < 10 ? 4 : size < 100 ? 3 : 1);
 }
 
+// A loss by its short name, a class in words.
+const LOSSES = Object.assign({}, ...Object.values(geneData).map((table) => table.names));
+const named = (item) => LOSSES[item] || shown(item);
+
 function csvField(item) {
   const text = item === null || item === undefined ? "" : String(item);
   // a spreadsheet must not take a gene's name for a formula
@@ -248,7 +252,7 @@ async function geneTable(place) {
     body.replaceChildren(...state.rows.slice(state.page * PAGE, (state.page + 1) * PAGE).map((k) => {
       const row = document.createElement("tr");
       row.append(...names.map((name) => {
-        if (name !== "gene") return cell("td", shown(columns[name][k]), name);
+        if (name !== "gene") return cell("td", named(columns[name][k]), name);
         const element = cell("th", panel ? "" : columns.gene[k], name);
         element.scope = "row";
         if (panel) element.append(choose(k));
@@ -314,7 +318,7 @@ function genePanel(key, columns) {
     const gene = columns.gene[k];
     title.textContent = `${gene}: observed and expected counts`;
     const said = [
-      ["class", shown(columns.class[k])], ["observed mean", shown(columns.mean[k])],
+      ["class", named(columns.class[k])], ["observed mean", shown(columns.mean[k])],
       ...names.map((name) => [`log score ${losses[name.slice("log_score_".length)]}`, shown(columns[name][k])]),
     ];
     facts.replaceChildren(...said.map(([name, text]) => {
@@ -328,12 +332,14 @@ function genePanel(key, columns) {
     plot.setAttribute("aria-label", `Figure: counts of ${gene}, observed and expected by each loss`);
     if (k >= data.n) return;
     shares = shares || await unpacked(data.packed);
+    const names_of = Object.keys(losses), of = (name, bin) => shares[name][bin][k] * unit;
     const last = Math.max(...Object.values(shares).map((bins) => bins.findLastIndex((bin) => bin[k] > 0)));
-    const rows = (name, loss) => data.bins.slice(0, last + 1).map((count, bin) => (
-      { count, share: shares[name][bin][k] * unit, loss }));
-    const expected = Object.entries(losses).flatMap(([name, loss]) => rows(name, loss));
+    const bins = data.bins.slice(0, last + 1).map((_, at) => at);
+    const observed = bins.map((at) => ({ at, from: at - 0.45, to: at + 0.45, share: of("", at), zero: 0 }));
+    const expected = names_of.flatMap((name, j) => bins.map((at) => (
+      { at: at + 0.84 * ((j + 0.5) / names_of.length - 0.5), share: of(name, at), loss: losses[name] })));
     const before = views.get(plot.id);
-    views.set(plot.id, await embed(plot, data.spec, { datasets: { observed: rows("", ""), expected } }));
+    views.set(plot.id, await embed(plot, data.spec, { datasets: { observed, expected } }));
     repaint.set(plot.id, () => show(k));
     if (before) before.finalize();
   }

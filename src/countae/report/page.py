@@ -27,6 +27,7 @@ from countae.report.figures import Figure
 from countae.report.load import Dataset
 from countae.report.look import noise_title
 from countae.report.ranking import ranking
+from countae.wording import short
 
 HERE = Path(__file__).parent
 LARGEST_PAGE = 8_000_000  # bytes; above, browsers and mail get slow
@@ -142,7 +143,7 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
     table = page.genes[key] = gene_table(data, GENE_BYTES // page.n_datasets)
     in_panels = panels(data, PANEL_BYTES // page.n_datasets)
     if in_panels:
-        page.panels[key] = in_panels | gene_panel.for_the_page(data)
+        page.panels[key] = in_panels | gene_panel.for_the_page(data, in_panels["bins"])
     return {
         "id": key,
         "name": data.name,
@@ -174,7 +175,7 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
         "label_legend": training_figures.label_legend(data.latents),
         "seed_shown": data.seeds[0],
         "cost": tables.cost(data),
-        "gene_classes": sorted(data.genes["class"].unique()),
+        "gene_classes": _class_names(data),
         "n_genes": len(data.genes),
         "n_genes_inside": table["n"],
         "n_panels": in_panels["n"] if in_panels else 0,
@@ -188,6 +189,12 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
         "triage_table": tables.triage(data),
         "source": methods.source_name(data.triage["source"]),
     }  # fmt: skip
+
+
+def _class_names(data: Dataset) -> list[tuple[str, str]]:
+    """Classes of genes that there are, and what they are called."""
+    found = sorted(data.genes["class"].unique())
+    return [(c, short(c) if c in data.losses else c.replace("_", " ")) for c in found]
 
 
 def _fidelity(data: Dataset) -> dict[str, Any]:
