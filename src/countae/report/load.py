@@ -46,7 +46,8 @@ class Dataset:
     ``scores`` is tidy: contestant (a loss or a baseline), seed, noise, metric, level, id, value.
     ``records`` holds the content of each fit.json by loss, those of the A/A arm included.
     ``referee`` is the content of referee.json, where that was made, and ``histograms`` the counts
-    of each gene, where they were measured.
+    of each gene, where they were measured. ``most_dots`` is how many genes a scatter plot shows;
+    more only hide each other.
     """
 
     triage: dict[str, Any]
@@ -57,6 +58,7 @@ class Dataset:
     latents: Latents = field(repr=False)
     referee: dict[str, Any] | None = None
     histograms: Histograms | None = field(default=None, repr=False)
+    most_dots: int = 2_000
 
     @property
     def name(self) -> str:
@@ -134,7 +136,8 @@ class Dataset:
             "noise == @noise and metric == @metric and level == @level and id != ''"
         )
         means = part.groupby(["contestant", "id"], sort=False, observed=True)["value"].mean()
-        return means.unstack("id")
+        table = means.unstack("id")
+        return table.set_axis(table.columns.astype(object), axis=1)
 
 
 def load(folder: Path) -> Dataset:
@@ -206,7 +209,7 @@ def _scores(folder: Path, losses: list[str], seeds: list[int]) -> pd.DataFrame:
             )
         tables.append(table[COLUMNS].assign(contestant=name, seed=seed))
     scores = pd.concat(tables, ignore_index=True)
-    few = ["noise", "metric", "level", "contestant"]
+    few = ["noise", "metric", "level", "contestant", "id"]  # a fraction of the memory
     return scores.assign(**{name: scores[name].astype("category") for name in few})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ from countae.wording import short
 
 HERE = Path(__file__).parent
 LARGEST_PAGE = 8_000_000  # bytes; above, browsers and mail get slow
-GENE_BYTES, PANEL_BYTES = 2_800_000, 1_200_000  # of all data sets together
+GENE_BYTES, PANEL_BYTES = 2_400_000, 1_000_000  # of all data sets together
+DOTS, CELLS = 150_000, 200_000  # of all small figures together, one per data set and loss
+FEWEST = 200  # in one figure
 SPREAD = [
     "pearson_variance", "variance_log_ratio", "coverage_50", "coverage_90", "coverage_95",
     "pit_total_variation",
@@ -79,6 +81,7 @@ def render(datasets: list[Dataset], *, title: str, ranks: dict[str, Any] | None 
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     _check_names(datasets)
+    datasets = _thinned(datasets)
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -110,6 +113,16 @@ def render(datasets: list[Dataset], *, title: str, ranks: dict[str, Any] | None 
             "per data set, or model fewer genes."
         )
     return html
+
+
+def _thinned(datasets: list[Dataset]) -> list[Dataset]:
+    """Data sets whose dots do not fill the page, however many figures there are."""
+    panels = sum(len(data.losses) for data in datasets) or 1
+    dots, cells = (max(FEWEST, most // panels) for most in (DOTS, CELLS))
+    return [
+        replace(data, most_dots=min(dots, data.most_dots), latents=data.latents.thinned(cells))
+        for data in datasets
+    ]
 
 
 def _check_names(datasets: list[Dataset]) -> None:
