@@ -143,6 +143,7 @@ def opened(path: Path) -> dict[str, float]:
 
 
 def main() -> None:
+    """Make, write and open a large report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--datasets", type=int, default=20)
     parser.add_argument("--genes", type=int, default=20_000)

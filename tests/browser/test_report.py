@@ -204,16 +204,19 @@ def test_it_prints(opened, one, tmp_path):
 def test_axe_finds_nothing(opened, one, scheme, width):
     made = opened(one, color_scheme=scheme, viewport={"width": width, "height": 900})
     made.genes()
-    made.page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    made.page.evaluate(
+        "document.querySelectorAll('details').forEach(each => { each.open = true; })"
+    )
     assert violations(made.page) == []
     assert made.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_tables_keep_to_the_page(report):
-    """No table of the page scrolls on a wide screen but that of the genes, which has many columns."""
+    """On a wide screen none scrolls but that of the genes, which has many columns."""
     report.genes()
     wide = report.page.evaluate(
-        "[...document.querySelectorAll('.scroll')].filter(each => each.scrollWidth > each.clientWidth + 1)"
+        "[...document.querySelectorAll('.scroll')]"
+        ".filter(each => each.scrollWidth > each.clientWidth + 1)"
         ".map(each => each.getAttribute('aria-label'))"
     )
     assert set(wide) <= {"Genes"}

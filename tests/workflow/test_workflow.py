@@ -255,7 +255,7 @@ def test_snakemakes_own_report_carries_ours(finished, no_network):
     assert done.returncode == 0, done.stderr
     page = (finished / "snakemake.html").read_text()
     for words in ("Which loss tells the story", "Verdict, for machines", "Data sets", "tiny",
-                  "a table of genes with the counts of each", "the classes of genes in numbers"):  # fmt: skip
+                  "genes with the counts of each", "the classes of genes in numbers"):  # fmt: skip
         assert words in page
 
 

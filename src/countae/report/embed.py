@@ -1,4 +1,4 @@
-"""The data inside the page: safe in a script element, by column, compressed where they are long."""
+"""The data inside the page: safe in a script element, by column, compressed where long."""
 
 from __future__ import annotations
 

@@ -90,9 +90,7 @@ def read_latents(path: Path, losses: list[str]) -> Latents:
     )
 
 
-def chosen_cells(
-    labels: np.ndarray | None, n_cells: int, most: int = MOST_CELLS
-) -> np.ndarray:
+def chosen_cells(labels: np.ndarray | None, n_cells: int, most: int = MOST_CELLS) -> np.ndarray:
     """Indices of at most ``most`` cells, each label in proportion and with one cell at least."""
     if n_cells <= most:
         return np.arange(n_cells)

@@ -115,7 +115,9 @@ class Dataset:
     @cached_property
     def _summaries(self) -> dict[tuple[str, str, str], pd.Series]:
         summary = self.scores[(self.scores["level"] == "dataset") & (self.scores["id"] == "")]
-        groups = summary.groupby(["contestant", "noise", "metric"], sort=False, observed=True)["value"]
+        groups = summary.groupby(["contestant", "noise", "metric"], sort=False, observed=True)[
+            "value"
+        ]
         return {key: values.reset_index(drop=True) for key, values in groups}
 
     def summary(self, contestant: str, noise: str, metric: str) -> tuple[float, float | None]:

@@ -22,7 +22,7 @@ from countae.report import (
 )
 from countae.report.bibliography import bibtex
 from countae.report.drawn import figures, file_names
-from countae.report.embed import by_column, bundle, embedded, embedded_figures, gene_table, panels
+from countae.report.embed import bundle, by_column, embedded, embedded_figures, gene_table, panels
 from countae.report.figures import Figure
 from countae.report.load import Dataset
 from countae.report.look import noise_title
@@ -54,7 +54,9 @@ class Page:
         self, found: dict[str, Figure | list[Figure] | None], dataset: str
     ) -> dict[str, Any]:
         """Enter figures by name; what the template must know of each, or of each of a list."""
-        made = {name: self.add(one, f"{dataset}_{name}") for name, one in file_names(found).items()}
+        made = {
+            name: self.add(one, f"{dataset}_{name}") for name, one in file_names(found).items()
+        }
         return {
             name: [made[f"{name}-{k}"] for k in range(1, len(each) + 1)]
             if isinstance(each, list)
@@ -147,7 +149,11 @@ def _ranking(found: dict[str, Any] | None, page: Page) -> dict[str, Any] | None:
     made = ranking(found)
     if made is None:
         return None
-    return {"words": made.words, "table": made.table, "drawing": made.drawing and page.add(made.drawing, "ranks")}
+    return {
+        "words": made.words,
+        "table": made.table,
+        "drawing": made.drawing and page.add(made.drawing, "ranks"),
+    }
 
 
 def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:

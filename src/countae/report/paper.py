@@ -110,7 +110,9 @@ def _write(figure: Figure, path: Path) -> None:
     spec = for_paper(figure)
     write_bytes(path.with_name(f"{path.name}.svg"), vl_convert.vegalite_to_svg(spec).encode())
     write_bytes(path.with_name(f"{path.name}.pdf"), vl_convert.vegalite_to_pdf(spec))
-    write_bytes(path.with_name(f"{path.name}.csv"), table(figure.spec).to_csv(index=False).encode())
+    write_bytes(
+        path.with_name(f"{path.name}.csv"), table(figure.spec).to_csv(index=False).encode()
+    )
 
 
 def for_paper(figure: Figure) -> dict[str, Any]:

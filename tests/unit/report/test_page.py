@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from countae.errors import ScoreError
-from countae.report import embed
+from countae.report import embed, write_report
 from countae.report import page as page_module
-from countae.report import write_report
 from countae.report.load import load
 
 HOSTILE = "<script>alert(1)</script>\"'"
