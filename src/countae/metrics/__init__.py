@@ -24,9 +24,9 @@ class Metric:
 
     ``level`` is what the function returns: a value per ``entry`` (averaged over genes for each
     cell and over cells for each gene), per ``gene``, several per gene (``gene histogram``), or one
-    per ``dataset``. ``needs`` are the names of its keyword arguments; :mod:`countae.score` supplies
-    them and skips a metric whose needs a data set cannot meet (the truth, on real data). A
-    ``secondary`` metric says something of later use, such as clustering, and never decides a
+    per ``dataset``. ``needs`` are the names of its keyword arguments; :mod:`countae.score`
+    supplies them and skips a metric whose needs a data set cannot meet (the truth, on real data).
+    A ``secondary`` metric says something of later use, such as clustering, and never decides a
     verdict. A metric names in ``noise`` the one column in which it is computed, if it is one: of
     means the noise says nothing, and of histograms only the own ones are drawn.
     """
