@@ -45,7 +45,7 @@ def _drawn(data: Dataset, bins: list[str], observed: Any, expected: Any, gene: s
     share = {
         "scale": alt.Scale(type="sqrt", nice=False),
         "title": "share of cells (square-root scale)",
-        "axis": alt.Axis(format=".2~%", values=[0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 1]),
+        "axis": alt.Axis(format=".2~%", values=[0, 0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1]),
     }
     count: dict[str, Any] = {
         "scale": alt.Scale(nice=False, zero=False, padding=10),
