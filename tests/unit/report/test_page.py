@@ -98,7 +98,8 @@ def test_all_sections_are_there_and_linked(page):
 
 def test_every_figure_has_a_place_a_name_and_a_specification(page):
     places = {found["id"]: found for _, found in page.tags if found.get("class") == "plot"}
-    assert set(places) == set(page.json["figures"])
+    of_genes = {f"{key}-gene-plot" for key in page.json["panels"]}  # filled when a gene is chosen
+    assert set(places) == set(page.json["figures"]) | of_genes
     assert all(found["role"] == "group" and found["aria-label"] for found in places.values())
 
 
@@ -282,7 +283,7 @@ def test_numbers_have_at_most_five_digits_and_are_finite(page):
     numbers = re.findall(r"-?\d+\.\d+(?:e-?\d+)?", json.dumps(page.json))
     long = [text for text in numbers if float(text) != float(f"{float(text):.5g}")]
     assert not long
-    text = re.sub(r"doi:\S+", "", page.text)  # a DOI may hold such
+    text = re.sub(r"doi:\S+|doi = \{[^}]*\}", "", page.text)  # a DOI may hold such
     assert not re.search(r"(?<![\d.])\d+\.\d{5,}", text)
     assert "nan" not in page.text.split()
 
@@ -311,14 +312,13 @@ def test_long_gene_tables_are_compressed(toy, monkeypatch):
 def test_what_has_no_room_is_left_out_from_the_end_and_said(toy, monkeypatch):
     """The genes on which the losses differ most stay, in fewer digits; the page says how many."""
     data = load(toy)
-    whole = len(embed.gene_table(data, 0)["packed"])
     table = embed.gene_table(data, 1000)
-    assert len(table["packed"]) <= 1000 < whole + 1000
+    assert len(table["packed"]) <= 1000
     columns = unpacked(table["packed"])
     assert columns["gene"] == [f"gene{k}" for k in range(39, 39 - table["n"], -1)]
     assert 1 <= table["n"] < 40
-    pictures = embed.panels(data, 160)
-    assert len(pictures["packed"]) <= 160
+    pictures = embed.panels(data, 400)
+    assert len(pictures["packed"]) <= 400
     shares = unpacked(pictures["packed"])
     assert set(shares) == {"", "mse_log1p", "nb", "zinb"}
     assert [len(of_bin) for of_bin in shares["nb"]] == [pictures["n"]] * len(pictures["bins"])
