@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DATA ?= $(COUNTAE_DATA)
 
-.PHONY: demo test test-all fmt lint new-likelihood docs dag lock help clean
+.PHONY: demo test test-all test-browser fmt lint new-likelihood docs dag lock help clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -24,10 +24,13 @@ demo: $(BIN)/.installed  ## run the workflow on the built-in data and print the 
 	@echo "Report: $(CURDIR)/results/report.html"
 
 test: $(BIN)/.installed  ## run the test suite (a few minutes)
-	@COUNTAE_DATA=$(DATA) $(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+	@COUNTAE_DATA=$(DATA) $(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not browser"
 
 test-all: $(BIN)/.installed  ## the same with the long tests
-	@COUNTAE_DATA=$(DATA) $(BIN)/python -m pytest -n 2 -m "not gpu"
+	@COUNTAE_DATA=$(DATA) $(BIN)/python -m pytest -n 2 -m "not gpu and not browser"
+
+test-browser: $(BIN)/.installed  ## open the report in Chromium (which must be installed), without a network
+	@$(BIN)/python -m pytest tests/browser -m browser
 
 lint: $(BIN)/.installed  ## check form: ruff, snakefmt, snakemake --lint, mypy, spelling
 	ruff check .

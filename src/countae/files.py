@@ -141,12 +141,19 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
         table.to_parquet(aside, index=False, write_page_checksum=True)
 
 
-def read_table(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """A parquet table that countae wrote; ScoreError when it is damaged."""
+def read_table(
+    path: str | Path, columns: list[str] | None = None, *, filters: list[Any] | None = None
+) -> pd.DataFrame:
+    """A parquet table that countae wrote, or some of it; ScoreError when it is damaged.
+
+    ``filters`` are those of :func:`pyarrow.parquet.read_table`.
+    """
     import pandas as pd
 
     try:
-        return pd.read_parquet(path, columns=columns, page_checksum_verification=True)
+        return pd.read_parquet(
+            path, columns=columns, filters=filters, page_checksum_verification=True
+        )
     except (ValueError, OSError, KeyError, UnicodeDecodeError) as error:
         raise ScoreError(
             f"{path}: is no table that countae wrote, or is damaged ({_short(error)}). Fix: make "

@@ -184,7 +184,7 @@ def _scored(
     """
     import pandas as pd
 
-    common = _Common(matrix, test)
+    common, gene_id = _Common(matrix, test), matrix.gene_id
     rows: list[pd.DataFrame] = []
     cells: list[pd.DataFrame] = []
     entries: dict[str, np.ndarray] = {}
@@ -199,6 +199,8 @@ def _scored(
             if metric.level == "dataset" and metric.name in found.pooled:
                 value = found.pooled[metric.name]
                 rows.append(_dataset_rows(common.protocol, noise, metric, value))
+            for key, shares in found.histograms.get(metric.name, {}).items():
+                rows.append(_rows(common.protocol, noise, metric, f"gene {key}", gene_id, shares))
             if metric.name not in found.per_gene:
                 continue
             if metric.name in CELL_METRICS:
@@ -206,9 +208,7 @@ def _scored(
                 cells.append(_cell_rows(common.protocol, noise, metric, common.cell_id, per_cell))
             per_gene = found.per_gene[metric.name]
             summary = found.pooled.get(metric.name, _summary(metric, per_gene))
-            rows.append(
-                _gene_rows(common.protocol, noise, metric, matrix.gene_id, per_gene, summary)
-            )
+            rows.append(_gene_rows(common.protocol, noise, metric, gene_id, per_gene, summary))
     return Scores(pd.concat(rows, ignore_index=True), pd.concat(cells, ignore_index=True), entries)
 
 
@@ -252,9 +252,13 @@ class _Common:
 
 @dataclass
 class _Column:
-    """What is known of one column: metrics per gene and per cell, pooled, and kept entries."""
+    """What is known of one column: metrics per gene and per cell, pooled, and kept entries.
+
+    ``histograms`` hold several values per gene, by metric and by what they are.
+    """
 
     per_gene: dict[str, np.ndarray]
+    histograms: dict[str, dict[str, np.ndarray]]
     per_cell: dict[str, np.ndarray]
     pooled: dict[str, Any]
     entries: np.ndarray | None
@@ -273,6 +277,7 @@ def _by_gene_block(
     Inputs of metrics of pooled entries are kept in single precision.
     """
     per_gene: dict[str, list[np.ndarray]] = {}
+    histograms: dict[str, list[dict[str, np.ndarray]]] = {}
     per_cell: dict[str, np.ndarray] = {}
     entries: list[np.ndarray] = []
     kept: dict[str, list[np.ndarray]] = {}
@@ -283,6 +288,9 @@ def _by_gene_block(
             if metric.level == "dataset":
                 continue
             value = block.of(metric)
+            if metric.level == "gene histogram":
+                histograms.setdefault(metric.name, []).append(value)
+                continue
             if metric.name in CELL_METRICS:
                 per_cell[metric.name] = per_cell.get(metric.name, 0.0) + value.sum(axis=1)
             if keep_entries and metric.name == KEPT_ENTRIES:
@@ -298,10 +306,16 @@ def _by_gene_block(
     joined = {name: np.concatenate(kept.pop(name), axis=1) for name in [*kept]} | of_cells
     return _Column(
         {name: np.concatenate(values) for name, values in per_gene.items()},
+        {name: _joined(parts) for name, parts in histograms.items()},
         {name: total / common.n_genes for name, total in per_cell.items()},
         {metric.name: _of_all(metric, joined) for metric in of_all},
         np.concatenate(entries, axis=1) if entries else None,
     )
+
+
+def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Histograms of all genes from those of blocks."""
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
 def _of_all(metric: metrics.Metric, inputs: dict[str, np.ndarray]) -> Any:
@@ -341,7 +355,7 @@ def _dataset_rows(
 
 
 def _rows(
-    protocol: str, noise: str, metric: metrics.Metric, level: Any, names: list, value: list
+    protocol: str, noise: str, metric: metrics.Metric, level: Any, names: Any, value: Any
 ) -> pd.DataFrame:
     import pandas as pd
 

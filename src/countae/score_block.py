@@ -119,7 +119,10 @@ class Block:
     def of(self, metric: metrics.Metric) -> Any:
         """The metric's value; ScoreError when it leaves its bounds."""
         value = metric(**{name: getattr(self, name) for name in metric.needs})
-        if metric.level != "dataset":
+        if metric.level == "gene histogram":
+            for shares in value.values():
+                _check_bounds(metric, shares)
+        elif metric.level != "dataset":
             _check_bounds(metric, value)
         return value
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -241,11 +242,30 @@ def test_the_device_is_no_reason_to_run_again(finished):
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
-def test_snakemakes_own_report_carries_ours(finished):
+@pytest.fixture
+def no_network(monkeypatch):
+    """Nothing answers outside this machine."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+
+def test_snakemakes_own_report_carries_ours(finished, no_network):
+    """In one file, with our categories, labels and captions."""
     done = snakemake(finished, "--report", finished / "snakemake.html")
     assert done.returncode == 0, done.stderr
     page = (finished / "snakemake.html").read_text()
-    assert "Which loss tells the story" in page
+    for words in ("Which loss tells the story", "Verdict, for machines", "Data sets", "tiny",
+                  "genes with the counts of each", "the classes of genes in numbers"):  # fmt: skip
+        assert words in page
+
+
+def test_snakemakes_archive_holds_our_page_unchanged(finished, no_network):
+    done = snakemake(finished, "--report", finished / "snakemake.zip")
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(finished / "snakemake.zip") as archive:
+        pages = [name for name in archive.namelist() if name.endswith("/report.html")]
+        ours = (finished / "results" / "report.html").read_bytes()
+        assert ours in [archive.read(name) for name in pages]
 
 
 def test_an_edit_of_the_source_changes_the_steps_that_use_it(tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ rule report:
             "results/report.html",
             caption="../report/report.rst",
             category="Verdict",
-            labels={"what": "Which loss tells the story"},
+            labels={"data set": "all", "what": "Which loss tells the story"},
         ),
     log:
         "logs/report.log",

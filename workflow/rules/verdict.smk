@@ -40,7 +40,13 @@ rule verdict:
         lambda wildcards: verdicts_of(wildcards.dataset),
         drawn=drawn_for,
     output:
-        verdict="results/{dataset}/verdict.json",
+        verdict=report(
+            "results/{dataset}/verdict.json",
+            caption="../report/verdict.rst",
+            category="Data sets",
+            subcategory="{dataset}",
+            labels={"data set": "{dataset}", "what": "Verdict, for machines"},
+        ),
         genes="results/{dataset}/verdict_genes.parquet",
     log:
         "logs/{dataset}/verdict.log",

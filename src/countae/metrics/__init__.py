@@ -15,6 +15,7 @@ registry = Registry(__name__, "metric")
 get, names, check = registry.get, registry.names, registry.check
 
 Better = Literal["lower", "higher", "zero", "one", "nominal"]
+Level = Literal["entry", "gene", "gene histogram", "dataset"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,12 @@ class Metric:
     """A metric with what a table or a figure must know of it.
 
     ``level`` is what the function returns: a value per ``entry`` (averaged over genes for each
-    cell and over cells for each gene), per ``gene``, or one per ``dataset``. ``needs`` are the
-    names of its keyword arguments; :mod:`countae.score` supplies them and skips a metric whose
-    needs a data set cannot meet (the truth, on real data). A ``secondary`` metric says something
-    of later use, such as clustering, and never decides a verdict. A metric that looks at means
-    only names in ``noise`` the one column in which it is computed.
+    cell and over cells for each gene), per ``gene``, several per gene (``gene histogram``), or one
+    per ``dataset``. ``needs`` are the names of its keyword arguments; :mod:`countae.score`
+    supplies them and skips a metric whose needs a data set cannot meet (the truth, on real data).
+    A ``secondary`` metric says something of later use, such as clustering, and never decides a
+    verdict. A metric names in ``noise`` the one column in which it is computed, if it is one: of
+    means the noise says nothing, and of histograms only the own ones are drawn.
     """
 
     name: str
@@ -34,7 +36,7 @@ class Metric:
     better: Better
     unit: str
     bounds: tuple[float, float]
-    level: Literal["entry", "gene", "dataset"]
+    level: Level
     summary: Literal["mean", "median", "pooled"]
     secondary: bool = False
     noise: str = ""
@@ -64,7 +66,7 @@ def metric(
     better: Better,
     unit: str,
     bounds: tuple[float, float] = (-np.inf, np.inf),
-    level: Literal["entry", "gene", "dataset"] = "gene",
+    level: Level = "gene",
     summary: Literal["mean", "median", "pooled"] = "mean",
     secondary: bool = False,
     noise: str = "",

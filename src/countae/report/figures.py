@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REFERENCE_DASHES = ((2, 3), (7, 4))
-MOST_GENES = 2_000  # points in a scatter plot; more only hide each other
 MOST_BINS = 20
 GENES_PER_BIN = 12
 
@@ -134,12 +133,13 @@ def log_mean(data: Dataset, title: str = "observed mean count of the gene (log s
     return log_axis(alt.X, "mean", data.genes["mean"], title)
 
 
-def spread_evenly(table: pd.DataFrame) -> pd.DataFrame:
-    """At most 2,000 genes with counts, spread evenly over the ranks of the mean."""
+def spread_evenly(data: Dataset) -> pd.DataFrame:
+    """Genes with counts, ``data.most_dots`` of them, spread evenly over the ranks of the mean."""
+    table = data.genes
     seen = table[table["mean"] > 0].sort_values("mean", kind="stable")
-    if len(seen) <= MOST_GENES:
+    if len(seen) <= data.most_dots:
         return seen
-    return seen.iloc[np.linspace(0, len(seen) - 1, MOST_GENES).astype(int)]
+    return seen.iloc[np.linspace(0, len(seen) - 1, data.most_dots).astype(int)]
 
 
 def curves(

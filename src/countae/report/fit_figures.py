@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from countae.report.figures import (
-    MOST_GENES,
     Figure,
     curves,
     figure,
@@ -99,7 +98,7 @@ def zeros_against_mean(data: Dataset) -> Figure | None:
     )
     return figure(
         _against_mean(
-            data, spread_evenly(data.genes), "zero_fraction", y, rows, references=[*references]
+            data, spread_evenly(data), "zero_fraction", y, rows, references=[*references]
         ),
         "Zeros against the mean, observed and expected",
         f"Grey dots: observed in the test cells, one per gene{_shown(data)}. Lines: what each "
@@ -122,7 +121,7 @@ def variance_against_mean(data: Dataset) -> Figure | None:
         .mark_line(strokeDash=[2, 3], color=GREY, strokeWidth=1.5)
         .encode(x=alt.X("mean:Q"), y=alt.Y("value:Q"))
     )
-    shown = spread_evenly(data.genes).query("variance > 0")
+    shown = spread_evenly(data).query("variance > 0")
     found = [*shown["variance"], *(row["value"] for row in rows)]
     y = log_axis(alt.Y, "variance", found, "variance of counts (log scale)")
     return figure(
@@ -174,9 +173,9 @@ def _against_mean(
 
 def _shown(data: Dataset) -> str:
     seen = int((data.genes["mean"] > 0).sum())
-    if seen <= MOST_GENES:
+    if seen <= data.most_dots:
         return ""
-    return f" ({whole(MOST_GENES)} of {whole(seen)}, spread evenly over the mean)"
+    return f" ({whole(data.most_dots)} of {whole(seen)}, spread evenly over the mean)"
 
 
 def zero_errors(data: Dataset) -> list[Figure]:
@@ -185,7 +184,7 @@ def zero_errors(data: Dataset) -> list[Figure]:
     losses = [name for name in data.losses if name in table.index]
     if not losses:
         return []
-    shown = spread_evenly(data.genes)
+    shown = spread_evenly(data)
     limit = float(np.ceil(20 * np.nanquantile(table.loc[losses].abs(), 0.995)) / 20) or 0.05
     made = []
     for loss in losses:

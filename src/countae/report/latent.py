@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,23 @@ class Latents:
     labels: list[str] | None = None
     maps: dict[str, np.ndarray] = field(default_factory=dict)
     explained: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def n_shown(self) -> int:
+        """Cells on each map."""
+        return max((len(points) for points in self.maps.values()), default=0)
+
+    def thinned(self, most: int) -> Latents:
+        """The same with at most so many cells, each label in proportion."""
+        if self.n_shown <= most:
+            return self
+        labels = None if self.labels is None else np.array(self.labels)
+        shown = chosen_cells(labels, self.n_shown, most)
+        return replace(
+            self,
+            labels=None if labels is None else labels[shown].tolist(),
+            maps={loss: points[shown] for loss, points in self.maps.items()},
+        )
 
 
 def read_latents(path: Path, losses: list[str]) -> Latents:
@@ -73,18 +90,18 @@ def read_latents(path: Path, losses: list[str]) -> Latents:
     )
 
 
-def chosen_cells(labels: np.ndarray | None, n_cells: int) -> np.ndarray:
-    """Indices of at most 5,000 cells, each label in proportion and with one cell at least."""
-    if n_cells <= MOST_CELLS:
+def chosen_cells(labels: np.ndarray | None, n_cells: int, most: int = MOST_CELLS) -> np.ndarray:
+    """Indices of at most ``most`` cells, each label in proportion and with one cell at least."""
+    if n_cells <= most:
         return np.arange(n_cells)
     rng = np.random.default_rng(0)
     groups = np.zeros(n_cells, dtype=int)
     if labels is not None:
         groups = np.unique(labels, return_inverse=True)[1]
     members = [rng.permutation(np.flatnonzero(groups == group)) for group in np.unique(groups)]
-    share = MOST_CELLS / n_cells
+    share = most / n_cells
     taken = np.concatenate([cells[: max(1, int(share * len(cells)))] for cells in members])
-    return np.sort(rng.permutation(taken)[:MOST_CELLS])
+    return np.sort(rng.permutation(taken)[:most])
 
 
 def principal_components(latent: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, float]:

@@ -16,10 +16,18 @@ from countae.wording import short
 if TYPE_CHECKING:
     import pandas as pd
 
+    from countae.report.histograms import Histograms
     from countae.report.latent import Latents
 
 NULL = "gene_mean"
 ORACLE = "oracle"
+# of genes the report draws these, by noise; tables need the data set's own values only
+OF_GENES = {
+    "native": ["poisson_deviance_explained", "zero_fraction_error", "expected_zero_fraction",
+               "implied_variance"],
+    "poisson": ["expected_zero_fraction"],
+    "nb": ["expected_zero_fraction", "dispersion_standard_error"],
+}  # fmt: skip
 COLUMNS = ["noise", "metric", "level", "id", "value"]
 VERDICT_KEYS = {"titles", "axes", "story", "overdispersion", "zero_inflation", "errors_by"}
 NEEDED = {
@@ -37,7 +45,9 @@ class Dataset:
 
     ``scores`` is tidy: contestant (a loss or a baseline), seed, noise, metric, level, id, value.
     ``records`` holds the content of each fit.json by loss, those of the A/A arm included.
-    ``referee`` is the content of referee.json, where that was made.
+    ``referee`` is the content of referee.json, where that was made, and ``histograms`` the counts
+    of each gene, where they were measured. ``most_dots`` is how many genes a scatter plot shows;
+    more only hide each other.
     """
 
     triage: dict[str, Any]
@@ -47,6 +57,8 @@ class Dataset:
     records: dict[str, list[dict[str, Any]]]
     latents: Latents = field(repr=False)
     referee: dict[str, Any] | None = None
+    histograms: Histograms | None = field(default=None, repr=False)
+    most_dots: int = 2_000
 
     @property
     def name(self) -> str:
@@ -103,7 +115,9 @@ class Dataset:
     @cached_property
     def _summaries(self) -> dict[tuple[str, str, str], pd.Series]:
         summary = self.scores[(self.scores["level"] == "dataset") & (self.scores["id"] == "")]
-        groups = summary.groupby(["contestant", "noise", "metric"], sort=False)["value"]
+        groups = summary.groupby(["contestant", "noise", "metric"], sort=False, observed=True)[
+            "value"
+        ]
         return {key: values.reset_index(drop=True) for key, values in groups}
 
     def summary(self, contestant: str, noise: str, metric: str) -> tuple[float, float | None]:
@@ -123,8 +137,9 @@ class Dataset:
         part = self.scores.query(
             "noise == @noise and metric == @metric and level == @level and id != ''"
         )
-        means = part.groupby(["contestant", "id"], sort=False)["value"].mean()
-        return means.unstack("id")
+        means = part.groupby(["contestant", "id"], sort=False, observed=True)["value"].mean()
+        table = means.unstack("id")
+        return table.set_axis(table.columns.astype(object), axis=1)
 
 
 def load(folder: Path) -> Dataset:
@@ -135,6 +150,7 @@ def load(folder: Path) -> Dataset:
     ScoreError
         When a file is missing or does not hold what it should; says which verb makes it.
     """
+    from countae.report.histograms import read_histograms
     from countae.report.latent import read_latents
 
     if not folder.is_dir():
@@ -157,7 +173,8 @@ def load(folder: Path) -> Dataset:
     scores = _scores(folder, losses, seeds)
     referee = folder / "referee.json"
     found = read_json(referee) if referee.is_file() else None
-    return Dataset(triage, verdict, genes, scores, records, latents, found)
+    histograms = read_histograms(folder, losses, seeds)
+    return Dataset(triage, verdict, genes, scores, records, latents, found, histograms)
 
 
 def _verdict(path: Path) -> dict[str, Any]:
@@ -185,7 +202,7 @@ def _scores(folder: Path, losses: list[str], seeds: list[int]) -> pd.DataFrame:
     tables = []
     for name, seed in wanted:
         path = _needed(folder / name / f"seed{seed}" / "scores.parquet")
-        table = read_table(path)
+        table = read_table(path, filters=_shown())
         lacking = [column for column in COLUMNS if column not in table]
         if lacking:
             raise ScoreError(
@@ -193,7 +210,18 @@ def _scores(folder: Path, losses: list[str], seeds: list[int]) -> pd.DataFrame:
                 f"{', '.join(lacking)}. Fix: make it again with `countae score`."
             )
         tables.append(table[COLUMNS].assign(contestant=name, seed=seed))
-    return pd.concat(tables, ignore_index=True)
+    scores = pd.concat(tables, ignore_index=True)
+    few = ["noise", "metric", "level", "contestant", "id"]  # a fraction of the memory
+    return scores.assign(**{name: scores[name].astype("category") for name in few})
+
+
+def _shown() -> list[list[tuple[str, str, Any]]]:
+    """What of the scores the report shows: of genes a small part."""
+    of_genes = [
+        [("level", "==", "gene"), ("noise", "==", noise), ("metric", "in", names)]
+        for noise, names in OF_GENES.items()
+    ]
+    return [[("level", "==", "dataset")], *of_genes]
 
 
 def _needed(path: Path) -> Path:

@@ -57,18 +57,18 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def rounded(value: Any) -> Any:
+def rounded(value: Any, digits: int = DIGITS) -> Any:
     """Plain JSON with floats at five significant digits; numbers that are not finite are null."""
     if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
+        return {key: rounded(item, digits) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [rounded(item) for item in value]
+        return [rounded(item, digits) for item in value]
     if hasattr(value, "tolist"):
-        return rounded(value.tolist())
+        return rounded(value.tolist(), digits)
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
-        short_form = float(f"{value:.{DIGITS}g}")
+        short_form = float(f"{value:.{digits}g}")
         return (
             int(short_form) if short_form.is_integer() and abs(short_form) < 1e15 else short_form
         )

@@ -131,8 +131,8 @@ def _verdict(data: Dataset) -> str:
     arm = ""
     if control["seeds"]:
         arm = (
-            f" As an A/A control, {control['likelihood']} was trained with the further seeds "
-            f"{listed(_strings(control['seeds']))} and compared with itself."
+            f" As an A/A control, {short(control['likelihood'])} was trained with the further "
+            f"seeds {listed(_strings(control['seeds']))} and compared with itself."
         )
     return (
         "Losses were compared by their difference on the same cells and seeds; its error adds "

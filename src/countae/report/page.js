@@ -1,14 +1,22 @@
 "use strict";
-// Figures, sortable tables and the table of genes. Data come from the two JSON scripts of the page.
+// Figures, sortable tables and the tables of genes. Data come from the JSON scripts of the page.
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
-const figures = read("figures");
-const geneData = read("genes");
+const geneData = read("genes"), panelData = read("panels");
+let figures = read("figures");
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
-const views = new Map();
+const views = new Map(), repaint = new Map(); // of figures and of pictures of genes, by identifier
 const MANY_MARKS = 3000;
 const PAGE = 25;
+const MANY_FIGURES = 120; // above, a figure is drawn when it comes near the screen, or to print
 // The palette's blue is dim on a dark ground; beside its sky blue it stays, to be told from it.
 const DEEP_BLUE = "#0072B2", LIGHT_BLUE = "#3D9BDD", SKY_BLUE = "#56B4E9";
+
+// ---- data ---------------------------------------------------------------------------------
+async function unpacked(text) {
+  const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return JSON.parse(await new Response(stream).text());
+}
 
 // ---- figures ------------------------------------------------------------------------------
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -51,28 +59,33 @@ function config() {
   };
 }
 
-async function draw(element) {
-  if (views.has(element.id)) return;
-  views.set(element.id, null);
-  const text = JSON.stringify(figures[element.id]);
+async function embed(element, own, filled = {}) {
+  const text = JSON.stringify(own);
   const lit = dark.matches && !text.includes(SKY_BLUE);
   const spec = byRow(JSON.parse(lit ? text.replaceAll(DEEP_BLUE, LIGHT_BLUE) : text));
-  const result = await window.vegaEmbed(element, spec, {
+  const result = await window.vegaEmbed(element, { ...spec, ...filled }, {
     actions: false, defaultStyle: false, config: config(), tooltip: { theme: "custom" },
     renderer: marks(spec) > MANY_MARKS ? "canvas" : "svg",
   });
-  views.set(element.id, result);
   element.style.minHeight = "0";
+  return result;
+}
+
+async function draw(element) {
+  if (views.has(element.id)) return;
+  views.set(element.id, null);
+  views.set(element.id, await embed(element, figures[element.id]));
 }
 
 // Figures in sight are drawn first, the others while the browser is idle: the page opens at once,
-// and printing finds every figure.
+// and printing finds every figure. Of very many only those in sight are drawn.
 function drawAll() {
-  const waiting = [...document.querySelectorAll(".plot")];
+  const waiting = [...document.querySelectorAll(".plot:not([data-late])")];
   const near = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
   }, { rootMargin: "400px" });
   waiting.forEach((element) => near.observe(element));
+  if (waiting.length > MANY_FIGURES) waiting.length = 0;
   const idle = window.requestIdleCallback || ((task) => setTimeout(task, 30));
   const next = async () => {
     const element = waiting.shift();
@@ -90,13 +103,19 @@ function save(content, name) {
   link.click();
 }
 
+const fileName = (text) => text.replace(/[^\w.-]+/g, "_");
+
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-save]");
   if (!button) return;
+  const kind = button.dataset.save, name = button.dataset.name;
+  if (kind === "text") {
+    save(new Blob([document.getElementById(button.dataset.of).textContent], { type: "text/plain" }), fileName(name));
+    return;
+  }
   const result = views.get(button.dataset.figure);
   if (!result) return;
-  const kind = button.dataset.save;
-  save(await result.view.toImageURL(kind, kind === "png" ? 2 : 1), `${button.dataset.figure}.${kind}`);
+  save(await result.view.toImageURL(kind, kind === "png" ? 2 : 1), `${fileName(name)}.${kind}`);
 });
 
 // One after the other, so that a page that is printed while the theme changes has all its figures.
@@ -104,7 +123,8 @@ dark.addEventListener("change", async () => {
   for (const [key, result] of [...views]) {
     if (!result) continue;
     views.delete(key);
-    await draw(document.getElementById(key));
+    if (repaint.has(key)) await repaint.get(key)();
+    else await draw(document.getElementById(key));
     result.finalize();
   }
 });
@@ -174,13 +194,6 @@ const LABELS = {
 };
 const FIRST = ["gene", "class", "best", "difference", "standard_error", "delta", "mean", "variance", "zero_fraction", "nonzeros", "zero_inflation_p", "zero_inflation_fdr"];
 
-async function unpacked(table) {
-  if (table.columns) return table.columns;
-  const bytes = Uint8Array.from(atob(table.packed), (character) => character.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return JSON.parse(await new Response(stream).text());
-}
-
 function shown(item) {
   if (item === null || item === undefined) return "–";
   if (typeof item !== "number") return String(item).replaceAll("_", " ");
@@ -190,6 +203,10 @@ function shown(item) {
   return item.toFixed(size < 10 ? 4 : size < 100 ? 3 : 1);
 }
 
+// A loss by its short name, a class in words.
+const LOSSES = Object.assign({}, ...Object.values(geneData).map((table) => table.names));
+const named = (item) => LOSSES[item] || shown(item);
+
 function csvField(item) {
   const text = item === null || item === undefined ? "" : String(item);
   // a spreadsheet must not take a gene's name for a formula
@@ -198,10 +215,12 @@ function csvField(item) {
 }
 
 async function geneTable(place) {
-  const table = geneData[place.dataset.genes], columns = await unpacked(table);
+  const table = geneData[place.dataset.genes];
+  const columns = table.columns || await unpacked(table.packed);
   const names = [...FIRST.filter((name) => name in columns), ...Object.keys(columns).filter((name) => !FIRST.includes(name))];
   const every = Array.from({ length: table.n }, (_, k) => k);
-  const state = { column: "difference", descending: true, page: 0, rows: every };
+  const state = { column: "difference", descending: true, page: 0, rows: every, gene: 0 };
+  const panel = genePanel(place.dataset.genes, columns);
   const [search, choice] = [place.querySelector("input"), place.querySelector("select")];
   const head = place.querySelector("thead").insertRow(), body = place.querySelector("tbody");
   const [found, where] = [place.querySelector(".found"), place.querySelector(".pager span")];
@@ -214,15 +233,29 @@ async function geneTable(place) {
     if (numeric(name)) element.className = "number";
     return element;
   }
+  function choose(k) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "gene";
+    button.textContent = columns.gene[k];
+    button.setAttribute("aria-pressed", k === state.gene);
+    button.addEventListener("click", () => {
+      state.gene = k;
+      body.querySelectorAll("button.gene").forEach((other) => other.setAttribute("aria-pressed", other === button));
+      panel(k);
+    });
+    return button;
+  }
   function page() {
     const pages = Math.max(1, Math.ceil(state.rows.length / PAGE));
     state.page = Math.min(state.page, pages - 1);
     body.replaceChildren(...state.rows.slice(state.page * PAGE, (state.page + 1) * PAGE).map((k) => {
       const row = document.createElement("tr");
       row.append(...names.map((name) => {
-        const text = name === "gene" ? columns[name][k] : shown(columns[name][k]);
-        const element = cell(name === "gene" ? "th" : "td", text, name);
-        if (name === "gene") element.scope = "row";
+        if (name !== "gene") return cell("td", named(columns[name][k]), name);
+        const element = cell("th", panel ? "" : columns.gene[k], name);
+        element.scope = "row";
+        if (panel) element.append(choose(k));
         return element;
       }));
       return row;
@@ -265,11 +298,63 @@ async function geneTable(place) {
   place.querySelector(".csv").addEventListener("click", () => {
     const lines = [names, ...state.rows.map((k) => names.map((name) => columns[name][k]))];
     const text = lines.map((line) => line.map(csvField).join(",")).join("\r\n");
-    const name = place.dataset.name.replace(/[^\w.-]+/g, "_");
-    save(new Blob([text], { type: "text/csv" }), `${name}_genes.csv`);
+    save(new Blob([text], { type: "text/csv" }), fileName(`${place.dataset.name}_genes.csv`));
   });
   select();
+  if (panel) await panel(0);
+  place.dataset.ready = "true";
 }
 
-document.querySelectorAll(".gene-table").forEach(geneTable);
+// The picture of a gene: its counts, and what each loss expected. It is redrawn in place.
+function genePanel(key, columns) {
+  const data = panelData[key];
+  if (!data) return null;
+  const place = document.getElementById(`${key}-gene`), plot = place.querySelector(".plot");
+  const [title, facts] = [place.querySelector("h4"), place.querySelector(".facts")];
+  const names = Object.keys(columns).filter((name) => name.startsWith("log_score_"));
+  const losses = data.losses, unit = data.unit;
+  let shares = null;
+  async function show(k) {
+    const gene = columns.gene[k];
+    title.textContent = `${gene}: observed and expected counts`;
+    const said = [
+      ["class", named(columns.class[k])], ["observed mean", shown(columns.mean[k])],
+      ...names.map((name) => [`log score ${losses[name.slice("log_score_".length)]}`, shown(columns[name][k])]),
+    ];
+    facts.replaceChildren(...said.map(([name, text]) => {
+      const [pair, dt, dd] = ["div", "dt", "dd"].map((tag) => document.createElement(tag));
+      [dt.textContent, dd.textContent] = [name, text];
+      pair.append(dt, dd);
+      return pair;
+    }));
+    place.querySelector(".missing").hidden = k < data.n;
+    plot.hidden = k >= data.n;
+    plot.setAttribute("aria-label", `Figure: counts of ${gene}, observed and expected by each loss`);
+    if (k >= data.n) return;
+    shares = shares || await unpacked(data.packed);
+    const names_of = Object.keys(losses), of = (name, bin) => shares[name][bin][k] * unit;
+    const last = Math.max(...Object.values(shares).map((bins) => bins.findLastIndex((bin) => bin[k] > 0)));
+    const bins = data.bins.slice(0, last + 1).map((_, at) => at);
+    const observed = bins.map((at) => ({ at, from: at - 0.45, to: at + 0.45, share: of("", at), zero: 0 }));
+    const expected = names_of.flatMap((name, j) => bins.map((at) => (
+      { at: at + 0.84 * ((j + 0.5) / names_of.length - 0.5), share: of(name, at), loss: losses[name] })));
+    const before = views.get(plot.id);
+    views.set(plot.id, await embed(plot, data.spec, { datasets: { observed, expected } }));
+    repaint.set(plot.id, () => show(k));
+    if (before) before.finalize();
+  }
+  return show;
+}
+
+// Tables of genes are filled when they come near, so that many of them cost nothing at the start.
+const tables = new IntersectionObserver((entries) => {
+  for (const entry of entries) {
+    if (!entry.isIntersecting) continue;
+    tables.unobserve(entry.target);
+    geneTable(entry.target);
+  }
+}, { rootMargin: "1000px" });
+document.querySelectorAll(".gene-table").forEach((place) => tables.observe(place));
+
+if (figures.packed) figures = await unpacked(figures.packed);
 drawAll();

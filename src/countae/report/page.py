@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,25 +13,28 @@ from countae.progress import tracked
 from countae.report import (
     checks,
     commands,
-    fit_figures,
+    gene_panel,
     glossary,
     methods,
-    score_figures,
     steps,
     story,
     tables,
     training_figures,
 )
+from countae.report.bibliography import bibtex
+from countae.report.drawn import figures, file_names
+from countae.report.embed import bundle, by_column, embedded, embedded_figures, gene_table, panels
 from countae.report.figures import Figure
 from countae.report.load import Dataset
-from countae.report.look import noise_title, rounded
+from countae.report.look import noise_title
 from countae.report.ranking import ranking
 from countae.wording import short
 
 HERE = Path(__file__).parent
 LARGEST_PAGE = 8_000_000  # bytes; above, browsers and mail get slow
-MANY_GENES = 10_000  # tables above are compressed
-LONG_DATA = 40  # rows from which a figure's data are stored by column
+GENE_BYTES, PANEL_BYTES = 2_400_000, 1_000_000  # of all data sets together
+DOTS, CELLS = 150_000, 200_000  # of all small figures together, one per data set and loss
+FEWEST = 200  # in one figure
 SPREAD = [
     "pearson_variance", "variance_log_ratio", "coverage_50", "coverage_90", "coverage_95",
     "pit_total_variation",
@@ -47,21 +47,30 @@ class Page:
 
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
     genes: dict[str, Any] = field(default_factory=dict)
+    panels: dict[str, Any] = field(default_factory=dict)
+    n_datasets: int = 1
     _number: Any = field(default_factory=lambda: count(1))
 
-    def add(self, figure: Figure | None) -> dict[str, Any] | None:
-        """Enter a figure; what the template must know of it."""
-        return None if figure is None else self._entered(figure)
+    def enter(
+        self, found: dict[str, Figure | list[Figure] | None], dataset: str
+    ) -> dict[str, Any]:
+        """Enter figures by name; what the template must know of each, or of each of a list."""
+        made = {
+            name: self.add(one, f"{dataset}_{name}") for name, one in file_names(found).items()
+        }
+        return {
+            name: [made[f"{name}-{k}"] for k in range(1, len(each) + 1)]
+            if isinstance(each, list)
+            else made.get(name)
+            for name, each in found.items()
+        }
 
-    def add_all(self, figures: list[Figure]) -> list[dict[str, Any]]:
-        """Enter several figures."""
-        return [self._entered(figure) for figure in figures]
-
-    def _entered(self, figure: Figure) -> dict[str, Any]:
+    def add(self, figure: Figure, name: str) -> dict[str, Any]:
+        """Enter a figure under the name that its file gets when it is saved."""
         key = f"f{next(self._number)}"
         self.figures[key] = by_column(figure.spec)
         return {"id": key, "title": figure.title, "caption": figure.caption, "label": figure.label,
-                "height": _height(figure.spec), "small": figure.small}  # fmt: skip
+                "height": _height(figure.spec), "small": figure.small, "name": name}  # fmt: skip
 
 
 def render(datasets: list[Dataset], *, title: str, ranks: dict[str, Any] | None = None) -> str:
@@ -75,11 +84,12 @@ def render(datasets: list[Dataset], *, title: str, ranks: dict[str, Any] | None 
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     _check_names(datasets)
+    datasets = _thinned(datasets)
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    page = Page()
+    page = Page(n_datasets=len(datasets))
     drawn = tracked(datasets, "drawing figures", len(datasets), "data sets")
     sections = [section(data, f"d{k}", page) for k, data in enumerate(drawn, start=1)]
     names = sorted({name for data in datasets for name in data.metrics})
@@ -94,8 +104,9 @@ def render(datasets: list[Dataset], *, title: str, ranks: dict[str, Any] | None 
         css=_markup((HERE / "page.css").read_text()),
         bundle=_markup(bundle()),
         script=_markup((HERE / "page.js").read_text()),
-        figures=embedded(page.figures),
+        figures=embedded_figures(page.figures),
         genes=embedded(page.genes),
+        panels=embedded(page.panels),
     )
     size = len(html.encode())
     if size > LARGEST_PAGE:
@@ -106,6 +117,16 @@ def render(datasets: list[Dataset], *, title: str, ranks: dict[str, Any] | None 
             "per data set, or model fewer genes."
         )
     return html
+
+
+def _thinned(datasets: list[Dataset]) -> list[Dataset]:
+    """Data sets whose dots do not fill the page, however many figures there are."""
+    panels = sum(len(data.losses) for data in datasets) or 1
+    dots, cells = (max(FEWEST, most // panels) for most in (DOTS, CELLS))
+    return [
+        replace(data, most_dots=min(dots, data.most_dots), latents=data.latents.thinned(cells))
+        for data in datasets
+    ]
 
 
 def _check_names(datasets: list[Dataset]) -> None:
@@ -130,13 +151,20 @@ def _ranking(found: dict[str, Any] | None, page: Page) -> dict[str, Any] | None:
     made = ranking(found)
     if made is None:
         return None
-    return {"words": made.words, "table": made.table, "drawing": page.add(made.drawing)}
+    return {
+        "words": made.words,
+        "table": made.table,
+        "drawing": made.drawing and page.add(made.drawing, "ranks"),
+    }
 
 
 def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
     """Everything the template says of one data set."""
     overall = data.verdict["axes"]["overall"]
-    page.genes[key] = gene_table(data)
+    table = page.genes[key] = gene_table(data, GENE_BYTES // page.n_datasets)
+    in_panels = panels(data, PANEL_BYTES // page.n_datasets)
+    if in_panels:
+        page.panels[key] = in_panels | gene_panel.for_the_page(data, in_panels["bins"])
     return {
         "id": key,
         "name": data.name,
@@ -160,22 +188,21 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
         "has_oracle": tables.has_oracle(data),
         "leaderboard": tables.leaderboard(data),
         "factorial": tables.factorial(data),
-        "forest": page.add(score_figures.forest(data)),
-        "score_dots": page.add(score_figures.score_dots(data)),
-        **_fidelity(data, page),
-        "training": page.add_all(training_figures.training_curves(data)),
+        **_fidelity(data),
+        **page.enter(figures(data), data.name),
         "not_converged": tables.convergence(data),
         "n_fits": sum(len(records) for records in data.records.values()),
-        "latent_maps": page.add_all(training_figures.latent_maps(data.latents, data.losses)),
         "latents": data.latents,
         "label_legend": training_figures.label_legend(data.latents),
         "seed_shown": data.seeds[0],
         "cost": tables.cost(data),
-        "gene_gaps": page.add(score_figures.gene_gaps(data)),
-        "gene_classes": sorted(data.genes["class"].unique()),
+        "gene_classes": _class_names(data),
         "n_genes": len(data.genes),
+        "n_genes_inside": table["n"],
+        "n_panels": in_panels["n"] if in_panels else 0,
         "paragraphs": methods.paragraphs(data),
         "references": methods.references(data),
+        "bibtex": bibtex(methods.references(data)),
         "parameters": methods.parameters(data),
         "versions": methods.versions(data),
         "commands": commands.commands(data),
@@ -185,68 +212,26 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _fidelity(data: Dataset, page: Page) -> dict[str, Any]:
-    """Means, zeros and spread."""
+def _class_names(data: Dataset) -> list[tuple[str, str]]:
+    """Classes of genes that there are, and what they are called."""
+    found = sorted(data.genes["class"].unique())
+    return [(c, short(c) if c in data.losses else c.replace("_", " ")) for c in found]
+
+
+def _fidelity(data: Dataset) -> dict[str, Any]:
+    """Tables of means, zeros and spread."""
     means = ["poisson_deviance_explained", "ranked_probability_score", "mean_log_error"]
     zeros = ["brier_zero", "zero_fraction_error"]
     known = ["dispersion_standard_error", "dispersion_log_error"]
     return {
         "means_table": tables.by_loss(data, means, "How good the expected counts are"),
-        "explained": page.add(fit_figures.explained(data)),
         "zeros_table": tables.by_loss(data, zeros, "How good the predicted zeros are"),
-        "zeros_curve": page.add(fit_figures.zeros_against_mean(data)),
-        "zero_errors": page.add_all(fit_figures.zero_errors(data)),
-        "reliability": page.add(fit_figures.reliability(data)),
         "zero_tests": checks.zero_tests(data),
-        "zero_test_figure": page.add(fit_figures.zero_tests(data)),
         "spread_table": checks.spread(data, SPREAD, "How good the predicted spread is"),
-        "variance_curve": page.add(fit_figures.variance_against_mean(data)),
-        "pit": page.add_all(fit_figures.pit_histograms(data)),
         "theta_table": tables.by_loss(
             data, known, "Inverse dispersion, NB noise refitted", noise="nb"
         ),
     }
-
-
-def gene_table(data: Dataset) -> dict[str, Any]:
-    """Table of genes by column, for the browser; compressed when it is long."""
-    genes = data.genes.sort_values("difference", ascending=False, kind="stable")
-    columns = {name: rounded(genes[name].tolist()) for name in genes.columns}
-    labels = {name: f"log score {short(name.removeprefix('log_score_'))}"
-              for name in columns if name.startswith("log_score_")}  # fmt: skip
-    found = {"labels": labels, "n": len(genes)}
-    if len(genes) <= MANY_GENES:
-        return found | {"columns": columns}
-    packed = gzip.compress(json.dumps(columns, allow_nan=False).encode(), mtime=0)
-    return found | {"packed": base64.b64encode(packed).decode()}
-
-
-def by_column(spec: Any) -> Any:
-    """A specification with long data stored by column, which takes half the space."""
-    if isinstance(spec, list):
-        return [by_column(item) for item in spec]
-    if not isinstance(spec, dict):
-        return spec
-    rows = spec.get("values")
-    if isinstance(rows, list) and len(rows) >= LONG_DATA and isinstance(rows[0], dict):
-        return {"columns": {name: [row[name] for row in rows] for name in rows[0]}}
-    return {key: by_column(value) for key, value in spec.items()}
-
-
-def embedded(content: Any) -> Any:
-    """JSON that is safe inside a script element, whatever names it holds."""
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return _markup(text)
-
-
-def bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script."""
-    import vl_convert
-
-    code = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    return code.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _markup(text: str) -> Any:

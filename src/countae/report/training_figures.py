@@ -74,10 +74,10 @@ def _thinned(epochs: int) -> list[int]:
     return np.unique(spaced).tolist()
 
 
-def latent_maps(latents: Latents, losses: list[str]) -> list[Figure]:
+def latent_maps(data: Dataset) -> list[Figure]:
     """Cells on the first two axes of each latent, a small figure per loss."""
-    names = label_names(latents)
-    return [_latent_map(latents, loss, names) for loss in losses if loss in latents.maps]
+    latents, names = data.latents, label_names(data.latents)
+    return [_latent_map(latents, loss, names) for loss in data.losses if loss in latents.maps]
 
 
 def label_names(latents: Latents) -> list[str]:

@@ -31,7 +31,7 @@ def test_describes_itself(name):
     member = metrics.get(name)
     assert member.name == name
     assert member.better in ("lower", "higher", "zero", "one", "nominal")
-    assert member.level in ("entry", "gene", "dataset")
+    assert member.level in ("entry", "gene", "gene histogram", "dataset")
     assert member.summary in ("mean", "median", "pooled")
     assert member.unit.strip()
     assert member.bounds[0] < member.bounds[1]
@@ -72,6 +72,9 @@ def test_shape_bounds_and_inputs(name, truth, callables):
     elif member.level == "dataset":
         assert value
         assert all(isinstance(key, str) and np.isfinite(v) for key, v in value.items())
+    elif member.level == "gene histogram":
+        assert all(shares.shape == (6,) for shares in value.values())
+        assert all(((0 <= shares) & (shares <= 1)).all() for shares in value.values())
     else:
         assert value.shape == ((50, 6) if member.level == "entry" else (6,))
         known = value[~np.isnan(value)]

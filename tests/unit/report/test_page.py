@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from countae.errors import ScoreError
+from countae.report import embed, write_report
 from countae.report import page as page_module
-from countae.report import write_report
 from countae.report.load import load
 
 HOSTILE = "<script>alert(1)</script>\"'"
 PARTS = [
-    "verdict", "leaderboard", "means", "zeros", "spread", "training", "latent", "cost", "genes",
+    "verdict", "leaderboard", "means", "zeros", "spread", "training", "latent", "genes", "cost",
     "methods", "data",
 ]  # fmt: skip
 TITLE = "Which loss?"
@@ -54,6 +54,11 @@ class Page(HTMLParser):
         return [
             found[attribute] for name, found in self.tags if name == tag and attribute in found
         ]
+
+
+def unpacked(text: str):
+    """What the browser makes of a compressed part."""
+    return json.loads(gzip.decompress(base64.b64decode(text)))
 
 
 @pytest.fixture
@@ -93,7 +98,8 @@ def test_all_sections_are_there_and_linked(page):
 
 def test_every_figure_has_a_place_a_name_and_a_specification(page):
     places = {found["id"]: found for _, found in page.tags if found.get("class") == "plot"}
-    assert set(places) == set(page.json["figures"])
+    of_genes = {f"{key}-gene-plot" for key in page.json["panels"]}  # filled when a gene is chosen
+    assert set(places) == set(page.json["figures"]) | of_genes
     assert all(found["role"] == "group" and found["aria-label"] for found in places.values())
 
 
@@ -110,8 +116,8 @@ def test_names_from_data_are_shown_as_text(results, rendered, monkeypatch):
     table["class"], table[HOSTILE] = HOSTILE, 1.0
     monkeypatch.setattr(results, "gene_table", lambda: table)
     page = rendered(title=HOSTILE)
-    # two of JSON, two of code: nothing that data brought in
-    assert [tag for tag, _ in page.tags].count("script") == 4
+    # three of JSON, two of code: nothing that data brought in
+    assert [tag for tag, _ in page.tags].count("script") == 5
     assert "alert" not in "".join(str(found) for tag, found in page.tags if tag == "script")
     assert page.text.count(HOSTILE) >= 9
     assert not any(name.startswith("on") for _, found in page.tags for name in found)
@@ -119,7 +125,7 @@ def test_names_from_data_are_shown_as_text(results, rendered, monkeypatch):
     assert HOSTILE in page.json["genes"]["d1"]["columns"]["gene"]
     assert HOSTILE in json.dumps(page.json["figures"], ensure_ascii=False).replace('\\"', '"')
     scripts = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page.html, re.S)
-    assert len(scripts) == 2
+    assert len(scripts) == 3
     assert not any(character in script for script in scripts for character in "<>&\u2028")
 
 
@@ -208,7 +214,7 @@ def test_ranks_over_data_sets_are_shown_where_they_were_made(results, rendered, 
     assert "Ranks over data sets" in page.text
     assert "Below six data sets no test." in page.text
     assert HOSTILE in page.text
-    assert [tag for tag, _ in page.tags].count("script") == 4
+    assert [tag for tag, _ in page.tags].count("script") == 5
     assert any("Mean rank of each loss" in str(found) for _, found in page.tags)
 
 
@@ -277,7 +283,7 @@ def test_numbers_have_at_most_five_digits_and_are_finite(page):
     numbers = re.findall(r"-?\d+\.\d+(?:e-?\d+)?", json.dumps(page.json))
     long = [text for text in numbers if float(text) != float(f"{float(text):.5g}")]
     assert not long
-    text = re.sub(r"doi:\S+", "", page.text)  # a DOI may hold such
+    text = re.sub(r"doi:\S+|doi = \{[^}]*\}", "", page.text)  # a DOI may hold such
     assert not re.search(r"(?<![\d.])\d+\.\d{5,}", text)
     assert "nan" not in page.text.split()
 
@@ -296,11 +302,45 @@ def test_scores_that_are_not_finite_are_shown_not_hidden(results, rendered, monk
 
 
 def test_long_gene_tables_are_compressed(toy, monkeypatch):
-    monkeypatch.setattr(page_module, "MANY_GENES", 10)
-    table = page_module.gene_table(load(toy))
-    columns = json.loads(gzip.decompress(base64.b64decode(table["packed"])))
+    monkeypatch.setattr(embed, "MANY_GENES", 10)
+    table = embed.gene_table(load(toy), 100_000)
+    columns = unpacked(table["packed"])
     assert len(columns["gene"]) == table["n"] == 40
     assert columns["gene"][0] == "gene39"  # the largest difference first
+
+
+def test_what_has_no_room_is_left_out_from_the_end_and_said(toy, monkeypatch):
+    """The genes on which the losses differ most stay, in fewer digits; the page says how many."""
+    data = load(toy)
+    table = embed.gene_table(data, 1000)
+    assert len(table["packed"]) <= 1000
+    columns = unpacked(table["packed"])
+    assert columns["gene"] == [f"gene{k}" for k in range(39, 39 - table["n"], -1)]
+    assert 1 <= table["n"] < 40
+    pictures = embed.panels(data, 400)
+    assert len(pictures["packed"]) <= 400
+    shares = unpacked(pictures["packed"])
+    assert set(shares) == {"", "mse_log1p", "nb", "zinb"}
+    assert [len(of_bin) for of_bin in shares["nb"]] == [pictures["n"]] * len(pictures["bins"])
+    monkeypatch.setattr(page_module, "bundle", lambda: "")
+    monkeypatch.setattr(page_module, "GENE_BYTES", 1000)
+    html = page_module.render([data], title=TITLE)
+    assert f"The {table['n']} of 40 genes on which the losses differ most" in html
+
+
+def test_long_figures_are_compressed():
+    figures = {"f1": {"data": {"columns": {"a": ["<"] * 10}}}}
+    assert json.loads(embed.embedded_figures(figures)) == figures
+    figures["f1"]["data"]["columns"]["a"] *= 100_000
+    found = json.loads(embed.embedded_figures(figures))
+    assert unpacked(found["packed"]) == figures
+
+
+def test_genes_without_histograms_leave_a_sentence(results, rendered):
+    results.histograms = False
+    page = rendered()
+    assert "because count_histogram is not among the metrics" in page.text
+    assert page.json["panels"] == {}
 
 
 def test_the_plotting_library_is_inside(toy, tmp_path):
@@ -309,7 +349,7 @@ def test_the_plotting_library_is_inside(toy, tmp_path):
     html = output.read_text(encoding="utf-8")
     assert "window.vegaEmbed=" in html
     assert 500_000 < len(html) < 2_000_000
-    assert html.count("</script>") == 4
+    assert html.count("</script>") == 5
 
 
 def test_the_page_is_the_same_each_time(page, toy, tmp_path, monkeypatch):
