@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DATA ?= $(COUNTAE_DATA)
 
-.PHONY: demo test test-all fmt lint new-likelihood docs dag lock help clean
+.PHONY: demo test test-all test-gpu fmt lint new-likelihood docs dag lock help clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -28,6 +28,10 @@ test: $(BIN)/.installed  ## run the test suite (a few minutes)
 
 test-all: $(BIN)/.installed  ## the same with the long tests
 	@COUNTAE_DATA=$(DATA) $(BIN)/python -m pytest -n 2 -m "not gpu"
+
+test-gpu: $(BIN)/.installed  ## on a machine with a CUDA device: tests, throughput, agreement, memory
+	@$(BIN)/python tests/gpu/report.py
+	@$(BIN)/python -m pytest -m gpu tests/gpu tests/unit/test_fit.py
 
 lint: $(BIN)/.installed  ## check form: ruff, snakefmt, snakemake --lint, mypy, spelling
 	ruff check .

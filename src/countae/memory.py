@@ -91,8 +91,8 @@ def _mend(fit: int, each: int, place: Place) -> str:
     """What helps where ``fit`` cells per process would have room, and ``each`` has not."""
     if fit < 1:
         return (
-            "not even one cell fits beside the weights; prepare fewer genes, make `network.hidden` "
-            "narrower, or set `device` to cpu."
+            "not even one cell fits beside the weights; prepare fewer genes, make "
+            "`network.hidden` narrower, or set `device` to cpu."
         )
     fit = min(fit, each // 2) or 1  # what did not fit cannot have room
     return (

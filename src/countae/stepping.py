@@ -129,7 +129,7 @@ class Stepper:
         *,
         whole: bool = False,
     ) -> Step:
-        """This process's share of a step with some cells, or all of it."""
+        """Step with some cells: the share of this process, or the whole."""
         place = (0, 1) if whole else (self.place.rank, self.place.processes)
         share = self.data.share(len(cells), most, *place)
         self._draw_for(share)

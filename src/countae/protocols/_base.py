@@ -42,6 +42,10 @@ class Rows:
         """
         if device.type == "cpu":
             return self.dense(device, dtype)
+        return self.by_place(room, device, dtype)
+
+    def by_place(self, room: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """The same on any device: places and counts are sent and scattered there."""
         from countae.kernels import entry_lists  # numba takes a third of a second to import
 
         size = len(self.cells) * self.matrix.shape[1]
@@ -202,9 +206,7 @@ class Protocol(ABC):
         """``cells`` in pieces small enough to predict at once."""
         return np.array_split(cells, -(-len(cells) // BLOCK))
 
-    def training_step(
-        self, cells: np.ndarray, generator: torch.Generator, share: Share
-    ) -> Step:
+    def training_step(self, cells: np.ndarray, generator: torch.Generator, share: Share) -> Step:
         """What a process trains on in a step: its share of a training task's cells."""
         return Step.of(self.training_task(cells, generator), share)
 
@@ -233,9 +235,7 @@ class Protocol(ABC):
         return placed(counts.toarray(), self.device, self.dtype)
 
 
-def placed(
-    values: np.ndarray, device: torch.device, dtype: torch.dtype = torch.float32
-) -> Tensor:
+def placed(values: np.ndarray, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
     """An array as a tensor on a device, in row-major order."""
     number = np.float64 if dtype == torch.float64 else np.float32
     return sent(torch.from_numpy(np.ascontiguousarray(values, dtype=number)), device)

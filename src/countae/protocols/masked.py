@@ -59,12 +59,16 @@ class Masked(Protocol):
         """On a GPU the mask is drawn there, for all cells of the step in every process."""
         if self.device.type == "cpu":
             return super().training_step(cells, generator, share)
-        seed = int(torch.randint(2**62, (1,), generator=generator).item())
+        seed = int(torch.randint(2**62, (1,), generator=generator).item())  # from the CPU's
+        return self.step_there(cells, seed, share)
+
+    def step_there(self, cells: np.ndarray, seed: int, share: Share) -> Step:
+        """A share of a step, with everything but the stored counts made on the device."""
         own, shape = cells[share.rows], (share.cells, len(self._gene_share))
         drawn = torch.rand(shape, generator=self.generator(seed), device=self.device)
         mask = drawn < 1 / self.matrix.n_folds
         mask[share.real :] = False
-        counts = Rows(self._counts, own).in_room(share.room, self.device, self.dtype)
+        counts = Rows(self._counts, own).by_place(share.room, self.device, self.dtype)
         hidden = mask[share.rows].to(self.dtype)
         category, batch = self.groups(own)
         return Step(
@@ -89,9 +93,10 @@ class Masked(Protocol):
     @cached_property
     def _shares(self) -> Tensor:
         """Share of each gene in the library, (gene,), on the device."""
-        return placed(self._gene_share, self.device, widened(torch.empty(0, device=self.device))[0].dtype)
+        (like,) = widened(torch.empty(0, device=self.device))
+        return placed(self._gene_share, self.device, like.dtype)
 
-    def generator(self, seed: int) -> torch.Generator:
+    def generator(self, seed: int) -> torch.Generator | None:
         """Of random numbers on the device."""
         return torch.Generator(self.device).manual_seed(seed)
 
