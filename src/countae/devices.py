@@ -163,16 +163,19 @@ def _environment(devices: int, nodes: int) -> ClusterEnvironment:
     """Who starts processes and tells each its number: SLURM, torchrun, or this process."""
     from lightning_fabric.plugins import environments
 
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
-    if devices * nodes > 1 and environments.TorchElasticEnvironment.detect():
+    if devices * nodes == 1:
+        return environments.LightningEnvironment()
+    if environments.TorchElasticEnvironment.detect():
         return environments.TorchElasticEnvironment()
-    if devices * nodes > 1 and tasks == devices * nodes:
+    # of the job step, not of the job: a batch script has the latter, but is one process
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    if tasks == devices * nodes and "SLURM_NTASKS_PER_NODE" in os.environ:
         return environments.SLURMEnvironment()
-    if nodes > 1:
+    if nodes > 1 or tasks > 1:
         raise ConfigError(
             f"{devices} devices on each of {nodes} nodes need {devices * nodes} processes that "
-            f"were started together, but this one was started as one of {tasks}. Fix: run the "
-            f"same command as `srun --nodes={nodes} --ntasks-per-node={devices} countae …`, or "
+            f"were started together, {devices} on each node, but this one was started as one of "
+            f"{tasks}. Fix: run the same command as `srun --nodes={nodes} --ntasks-per-node={devices} countae …`, or "
             f"with `torchrun --nnodes={nodes} --nproc-per-node={devices}`."
         )
     return environments.LightningEnvironment()

@@ -50,7 +50,9 @@ def test_more_gpus_than_there_are_and_double_precision_on_mps_are_refused(monkey
         choose_place("mps", precision="64")
 
 
-SLURM = {"SLURM_JOB_ID": "71", "SLURM_PROCID": "3", "SLURM_NTASKS": "4"}
+SLURM = {
+    "SLURM_JOB_ID": "71", "SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2",
+}  # fmt: skip
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "WORLD_SIZE": "4", "GROUP_RANK": "1"}
 
 
@@ -79,10 +81,14 @@ def test_who_has_started_the_processes(monkeypatch, told, devices, nodes, expect
         assert (found.world_size(), found.global_rank()) == (4, 3)
 
 
-def test_nodes_whose_processes_nobody_started_are_refused(monkeypatch):
-    monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
+def test_processes_that_were_not_started_together_are_refused(monkeypatch):
+    for name in ("SLURM_STEP_NUM_TASKS", *SLURM, *TORCHRUN):
+        monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigError, match="need 6 processes.*one of 1.*srun --nodes=3 --ntasks-"):
         module._environment(2, 3)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")  # four at once, but not so many on each node
+    with pytest.raises(ConfigError, match="4 on each node.*one of 4.*--ntasks-per-node=4"):
+        module._environment(4, 1)
 
 
 def test_random_state_and_algorithms_are_left_as_they_were():

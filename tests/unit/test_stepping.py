@@ -164,7 +164,7 @@ def test_no_step_asks_its_device_for_a_number(small_nb, likelihood, dtype, monke
     model = network(small_nb, likelihood, bottleneck="variational").to(meta, dtype)
     data = protocols.get("masked")(small_nb, meta, None, dtype)
     stepper = Stepper(model, data, Place(meta, dtype), compiled=False)
-    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3)
+    optimiser = Descent(model.parameters(), lr=1e-3)
     asked = []
 
     def total(self, values):
@@ -190,6 +190,12 @@ def shapes(step):
     return tuple((name, tuple(value.shape), value.dtype) for name, value in tensors.items())
 
 
+class Descent(torch.optim.SGD):
+    """Gradient descent that may be told of infinities, as fused optimisers are."""
+
+    found_inf = property(lambda self: None, lambda self, value: None)
+
+
 READING = {"item", "tolist", "cpu", "numpy", "nonzero", "synchronize"}
 
 
@@ -201,9 +207,11 @@ def test_the_loop_of_steps_reads_nothing():
         if isinstance(node, ast.For) and ast.unparse(node.target) == "(number, cells)"
     ]
     called = [node.func for node in ast.walk(loop) if isinstance(node, ast.Call)]
-    names = {f.attr if isinstance(f, ast.Attribute) else f.id for f in called}
-    assert "step" in names
-    assert not names & (READING | {"float", "int", "bool"})
+    methods = {f.attr for f in called if isinstance(f, ast.Attribute)}
+    functions = {f.id for f in called if isinstance(f, ast.Name)}
+    assert "step" in methods
+    assert not methods & READING
+    assert not functions & {"float", "int", "bool"}
     assert not any(isinstance(node, ast.If) for node in ast.walk(loop))
     for function in (StepLoss.forward, Stepper.step, masked.Masked.step_there):
         tree = ast.parse("if 1:\n" + inspect.getsource(function))
@@ -286,7 +294,9 @@ def test_precisions_agree_with_single(small_nb, likelihood, precision, tolerance
 
 
 def test_a_step_that_is_too_large_is_told_and_leaves_the_weights_alone(small_nb):
-    with pytest.raises(FitDivergedError, match=r"epoch \d+.*gene 'gene\d+'.*log_mean|mean.*Fix"):
+    with pytest.raises(
+        FitDivergedError, match=r"epoch \d+: the loss of gene 'gene\d+' is not .*Fix"
+    ):
         fitted(small_nb, "poisson", learning_rate=1e4, precision="64")
     place = choose_place("cpu", precision="64")
     model = network(small_nb, "poisson").double()
