@@ -175,8 +175,9 @@ def _environment(devices: int, nodes: int) -> ClusterEnvironment:
         raise ConfigError(
             f"{devices} devices on each of {nodes} nodes need {devices * nodes} processes that "
             f"were started together, {devices} on each node, but this one was started as one of "
-            f"{tasks}. Fix: run the same command as `srun --nodes={nodes} --ntasks-per-node={devices} countae …`, or "
-            f"with `torchrun --nnodes={nodes} --nproc-per-node={devices}`."
+            f"{tasks}. Fix: run the same command as `srun --nodes={nodes} "
+            f"--ntasks-per-node={devices} countae …`, or with `torchrun --nnodes={nodes} "
+            f"--nproc-per-node={devices}`."
         )
     return environments.LightningEnvironment()
 
