@@ -27,7 +27,7 @@ from countae.errors import CountMatrixError, FitDivergedError, ScoreError
 from countae.files import write_bytes, write_json
 from countae.layers import check_batches
 from countae.likelihoods._base import GeneMoments
-from countae.memory import enough_memory
+from countae.memory import enough_memory, enough_to_predict
 from countae.model import CountAutoencoder, held_out_parameters
 from countae.noise_heads import thinned
 from countae.protocols._base import Protocol, Task
@@ -153,7 +153,8 @@ def fit(
         with enough_memory(model, place, training["batch_size"]):
             _train(model, data, train, validation, record, place, progress, checkpoint)
     model.eval()
-    calibrate(model, data, thinned(np.flatnonzero(matrix.part != "test")))
+    with enough_to_predict(model, place.device):
+        calibrate(model, data, thinned(np.flatnonzero(matrix.part != "test")))
     record.seconds += time.perf_counter() - began
     # ru_maxrss is in kilobytes on Linux and in bytes on macOS
     unit = 2**20 if platform.system() == "Darwin" else 2**10

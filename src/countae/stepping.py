@@ -7,7 +7,8 @@ Nothing in the loop may ask for a number (``item``, ``float``, ``if tensor``); t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ class Stepper:
     def __init__(
         self, model: CountAutoencoder, data: Protocol, place: Place, *, compiled: bool
     ) -> None:
-        self.model, self.data, self.place = model, data, place
+        self.model, self.data, self.place, self.compiled = model, data, place, compiled
         check_norms(model, place)
         self.loss = StepLoss(model.to(place.device, place.dtype), place)
         if place.processes > 1:
@@ -106,7 +107,8 @@ class Stepper:
         for number, cells in enumerate(batches):
             step = self.step(cells, most, generator)
             optimiser.zero_grad()
-            loss = self.module(step)
+            with compiling(self.compiled):
+                loss = self.module(step)
             self.place.backward(loss)
             losses[number] = loss.detach()
             torch.maximum(broken, loss.detach().isfinite().logical_not().float(), out=broken)
@@ -139,6 +141,24 @@ class Stepper:
     def _draw_for(self, share: Share) -> None:
         draws = self.model.draws
         draws.rows, draws.cells = share.rows, share.cells
+
+
+@contextmanager
+def compiling(wanted: bool) -> Iterator[None]:
+    """Turn a failure of ``torch.compile``, where that is ``wanted``, into advice."""
+    if not wanted:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        raise ConfigError(
+            "training.implementation is compile, but torch.compile could not make a step here: "
+            f"{str(error).strip().splitlines()[0][:200]}. Usually a compiler is missing, or does "
+            "not know this device. Fix: set training.implementation to auto."
+        ) from error
 
 
 def check_norms(model: CountAutoencoder, place: Place) -> None:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -310,6 +311,29 @@ def test_a_step_that_is_too_large_is_told_and_leaves_the_weights_alone(small_nb)
     assert not np.isfinite(loss)
     assert all(torch.isfinite(p).all() for p in model.parameters())
     assert not torch.isfinite(losses_of(model, failed)[0]).all()
+
+
+def test_a_step_that_cannot_be_compiled_is_told(small_nb, monkeypatch):
+    from torch._dynamo.exc import InternalTorchDynamoError
+
+    def failing(step):
+        raise InternalTorchDynamoError("no C++ compiler\nmore")
+
+    monkeypatch.setattr(torch, "compile", lambda module, dynamic: failing)
+    with pytest.raises(
+        ConfigError, match="step here: no C.. compiler. Usu.*implementation to auto"
+    ):
+        fitted(small_nb, implementation="compile")
+
+
+@pytest.mark.slow
+def test_a_step_can_be_traced_for_a_compiler(small_nb, monkeypatch):
+    """All but what a compiler makes of it; oracle: the step as it is, by the same numbers."""
+    expected = fitted(small_nb, implementation="reference", max_epochs=2)[1]
+    traced = partial(torch.compile, backend="eager")
+    monkeypatch.setattr(torch, "compile", traced)
+    found = fitted(small_nb, implementation="compile", max_epochs=2)[1]
+    assert found.validation_loss == pytest.approx(expected.validation_loss, rel=1e-5)
 
 
 @pytest.mark.slow
