@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DATA ?= $(COUNTAE_DATA)
 
-.PHONY: demo test test-all test-browser fmt lint new-likelihood docs dag lock help clean
+.PHONY: demo test test-all test-browser test-gpu fmt lint new-likelihood docs dag lock help clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -31,6 +31,10 @@ test-all: $(BIN)/.installed  ## the same with the long tests
 
 test-browser: $(BIN)/.installed  ## open the report in Chromium (which must be installed), without a network
 	@$(BIN)/python -m pytest tests/browser -m browser
+
+test-gpu: $(BIN)/.installed  ## on a machine with a CUDA device: tests, throughput, agreement, memory
+	@$(BIN)/python tests/gpu/report.py
+	@$(BIN)/python -m pytest -m gpu tests/gpu tests/unit/test_fit.py
 
 lint: $(BIN)/.installed  ## check form: ruff, snakefmt, snakemake --lint, mypy, spelling
 	ruff check .

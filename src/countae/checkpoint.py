@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from countae.devices import is_first
 from countae.errors import StorageError
 from countae.files import write_bytes
 from countae.fingerprint import fingerprint
@@ -64,7 +65,7 @@ class Checkpoint:
         record: Any,
         best_state: dict[str, Tensor],
     ) -> bool:
-        """Set everything as the file has it; False where there is none of this very fit.
+        """Set everything as the first process's file has it; False where it has none of this fit.
 
         Parameters
         ----------
@@ -76,7 +77,8 @@ class Checkpoint:
         best_state : dict of Tensor
             Is given the weights of the best epoch.
         """
-        kept = self.read(_identity(record))
+        found = self.read(_identity(record)) if is_first() else None
+        kept, self._spent = trainer.place.of_first((found, self._spent))
         if kept is None:
             return False
         tensors, rest = kept
@@ -94,8 +96,8 @@ class Checkpoint:
         record: Any,
         best_state: dict[str, Tensor],
     ) -> None:
-        """Write all that the next epoch depends on, when it is time."""
-        if not self.due():
+        """Write all that the next epoch depends on, when it is time; the first process does."""
+        if not is_first() or not self.due():
             return
         tensors, rest = trainer.state()
         tensors |= {f"best/{name}": value for name, value in best_state.items()}
@@ -177,7 +179,8 @@ class Checkpoint:
 def _identity(record: Any) -> dict[str, Any]:
     """Everything on which each bit of a fit depends."""
     known = (
-        "likelihood", "seed", "network", "training", "counts", "device", "threads", "versions",
+        "likelihood", "seed", "network", "training", "counts", "device", "devices", "threads",
+        "versions",
     )  # fmt: skip
     return {
         **{name: getattr(record, name) for name in known},

@@ -12,6 +12,8 @@ from countae import config
 from countae.errors import ConfigError, FitDivergedError
 from countae.options import (
     Device,
+    Devices,
+    Nodes,
     Seed,
     Threads,
     completing,
@@ -72,6 +74,8 @@ def fit(
     seed: Seed = 0,
     threads: Threads = 1,
     device: Device = "auto",
+    devices: Devices = 1,
+    nodes: Nodes = 1,
     tuned: Annotated[
         Path | None,
         typer.Option(help="tuning.json from `countae tune`, in place of all settings below."),
@@ -98,13 +102,16 @@ def fit(
     matrix = loaded(counts, threads)
     from countae import fit as training_loop
     from countae.checkpoint import Checkpoint
+    from countae.devices import is_first
     from countae.files import write_together
 
     kept = Checkpoint(output, seconds=checkpoint_seconds, tell=_told)
     model, made = training_loop.fit(
         matrix, likelihood, seed=seed, network=network, training=training, device=device,
-        checkpoint=kept,
+        devices=devices, nodes=nodes, checkpoint=kept,
     )  # fmt: skip
+    if not is_first():
+        return
     made.tuning_trials = budget
     write_together(
         {output: lambda aside: training_loop.save(model, made, aside), record: made.to_json}
@@ -124,6 +131,8 @@ def tune_trial(
     seed: Seed = 0,
     threads: Threads = 1,
     device: Device = "auto",
+    devices: Devices = 1,
+    nodes: Nodes = 1,
     checkpoint_seconds: CheckpointSeconds = 30.0,
     *,
     network: dict,
@@ -140,30 +149,36 @@ def tune_trial(
     matrix = loaded(counts, threads)
     from countae import fit as training_loop
     from countae.checkpoint import Checkpoint
+    from countae.devices import is_first
 
     began, tried = time.perf_counter(), Settings(network, training)
     kept = Checkpoint(output, seconds=checkpoint_seconds, tell=_told)
     try:
         _, made = training_loop.fit(
             matrix, likelihood, seed=seed, network=network, training=training, device=device,
-            checkpoint=kept,
+            devices=devices, nodes=nodes, checkpoint=kept,
         )  # fmt: skip
     except FitDivergedError as error:
         seconds = time.perf_counter() - began
         trial = Trial(likelihood, seed, tried, None, None, "diverged", seconds, str(error))
-        log.print(f"{likelihood}: {escaped(trial.message)}")
+        _told(f"{likelihood}: {trial.message}")
     else:
         trial = Trial(
             likelihood, seed, tried, made.validation_loss[made.best_epoch], made.best_epoch,
             made.stop_reason, made.seconds,
         )  # fmt: skip
-        log.print(f"{likelihood}: validation loss {trial.validation_loss:.5f}")
-    trial.to_json(output)
-    kept.remove()
+        _told(f"{likelihood}: validation loss {trial.validation_loss:.5f}")
+    if is_first():
+        trial.to_json(output)
+        kept.remove()
 
 
 def _told(sentence: str) -> None:
-    log.print(escaped(sentence))
+    """Print a sentence, once for all processes that train one network."""
+    from countae.devices import is_first
+
+    if is_first():
+        log.print(escaped(sentence))
 
 
 def tune(

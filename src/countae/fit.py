@@ -23,15 +23,18 @@ from countae import config, likelihoods, protocols
 from countae.checkpoint import Checkpoint, digest_of
 from countae.counts import CountMatrix
 from countae.counts._checksum import checksum
-from countae.errors import ConfigError, CountMatrixError, FitDivergedError, ScoreError
+from countae.devices import Place, choose_place, is_first, repeatable, seeded
+from countae.errors import CountMatrixError, FitDivergedError, ScoreError
 from countae.files import write_bytes, write_json
 from countae.layers import check_batches
 from countae.likelihoods._base import GeneMoments
+from countae.memory import enough_memory, enough_to_predict
 from countae.model import CountAutoencoder, held_out_parameters
 from countae.noise_heads import thinned
 from countae.progress import working
 from countae.protocols._base import Protocol, Task
 from countae.protocols._conditions import levels_of
+from countae.protocols._steps import Step
 from countae.start import best_constants
 from countae.training import WARM_UP, Found, Trainer, losses_of, validation_loss
 
@@ -64,6 +67,7 @@ class FitRecord:
     warm_up_steps: int = WARM_UP
     batches: list[str] = field(default_factory=list)
     counts: str = ""  # checksum of the counts that it saw
+    devices: int = 1  # processes that shared the cells of each step
     tuning_trials: int = 0  # settings among which these were chosen; 0 when they were given
 
     def to_json(self, path: str | Path) -> None:
@@ -79,6 +83,8 @@ def fit(
     network: dict[str, Any],
     training: dict[str, Any],
     device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
     progress: Callable[[int, float], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[CountAutoencoder, FitRecord]:
@@ -100,8 +106,11 @@ def fit(
         The configuration's sections.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    devices, nodes : int
+        Processes on each machine, and machines, that share the cells of each step; see
+        :func:`countae.devices.choose_place`. What they start runs this very command.
     progress : callable, optional
-        Called with the epoch and its validation loss.
+        Called with the epoch and its validation loss, by the first process.
     checkpoint : Checkpoint, optional
         Where the state is kept now and then. A fit that finds one of its own goes on from there
         and ends as it would have without the break, on a CPU to the last bit.
@@ -118,28 +127,33 @@ def fit(
     ConfigError
         When the device is not there.
     """
-    began, place = time.perf_counter(), choose_device(device)
+    began = time.perf_counter()
+    place = choose_place(
+        device, precision=training.get("precision", "32"), devices=devices, nodes=nodes
+    )
     network = config.completed("network", network)
     train, validation = (np.flatnonzero(matrix.part == name) for name in ("train", "validation"))
     levels = levels_of(matrix, network["conditions"], train)
-    data: Protocol = protocols.get(matrix.protocol)(matrix, place, levels)
+    data: Protocol = protocols.get(matrix.protocol)(matrix, place.device, levels, place.dtype)
     check_batches(len(train), training["batch_size"], network["norm"])
-    with torch.random.fork_rng(devices=_cuda_devices(place)):
-        torch.manual_seed(seed)
+    repeat = repeatable(place.device, training.get("algorithms", "deterministic"))
+    with seeded(place.device, seed), repeat:
         family = likelihoods.get(likelihood)()
         moments = best_constants(
             family, counts=matrix.targets(train), size_factor=data.full_size_factor(train)
         )
         told: dict[str, Any] = {"levels": levels, "n_batches": len(matrix.batches)}
-        model = CountAutoencoder(family, moments, **network, **told).to(place)
+        model = CountAutoencoder(family, moments, **network, **told).to(place.device)
         record = FitRecord(
             likelihood, family.title, family.complexity, family.reference, seed, network, training,
-            matrix.gene_id.tolist(), place.type, torch.get_num_threads(),
+            matrix.gene_id.tolist(), place.device.type, torch.get_num_threads(),
             sum(parameter.numel() for parameter in model.parameters()),
         )  # fmt: skip
+        record.devices = place.processes
         record.batches, record.versions = matrix.batches, versions()
         record.counts = checksum(matrix, network["conditions"])
-        with working(f"training {likelihood}", unit="epochs") as work:
+        told_epochs = working(f"training {likelihood}", unit="epochs")
+        with enough_memory(model, place, training["batch_size"]), told_epochs as work:
 
             def ended(epoch: int, loss: float) -> None:
                 work.done = epoch  # a resumed fit begins later
@@ -147,14 +161,15 @@ def fit(
                 if progress is not None:
                     progress(epoch, loss)
 
-            _train(model, data, train, validation, record, ended, checkpoint)
+            _train(model, data, train, validation, record, place, ended, checkpoint)
     model.eval()
-    calibrate(model, data, thinned(np.flatnonzero(matrix.part != "test")))
+    with enough_to_predict(model, place.device):
+        calibrate(model, data, thinned(np.flatnonzero(matrix.part != "test")))
     record.seconds += time.perf_counter() - began
     # ru_maxrss is in kilobytes on Linux and in bytes on macOS
     unit = 2**20 if platform.system() == "Darwin" else 2**10
     record.peak_memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return model.cpu(), record
+    return model.cpu().float(), record
 
 
 def _train(
@@ -163,12 +178,13 @@ def _train(
     train: np.ndarray,
     validation: np.ndarray,
     record: FitRecord,
+    place: Place,
     progress: Callable[[int, float], None],
     checkpoint: Checkpoint | None,
 ) -> None:
     """Train until the validation loss stops falling; keep the best epoch's weights."""
     settings, generator = record.training, torch.Generator().manual_seed(record.seed)
-    trainer = Trainer(model, data, settings)
+    trainer = Trainer(model, data, settings, place)
     best, best_state = np.inf, model.state_dict()
     if checkpoint is not None and checkpoint.resume(trainer, generator, record, best_state):
         best = record.validation_loss[record.best_epoch]
@@ -176,7 +192,7 @@ def _train(
         loss, failed = trainer.epoch(epoch, train, generator)
         if failed is not None:
             _diverged(record, failed, losses_of(model, failed), epoch)
-        current = validation_loss(model, data, validation, trainer.fused)
+        current = validation_loss(model, data, validation, trainer.fused, place)
         record.train_loss.append(loss)
         record.validation_loss.append(current)
         if not np.isfinite(current):
@@ -185,7 +201,8 @@ def _train(
                     found = losses_of(model, task)
                     if _overflown(found[0]).any():
                         _diverged(record, task, found, epoch)
-        progress(epoch, current)
+        if is_first():
+            progress(epoch, current)
         # weights from before the KL divergence has its whole weight are kept only till then
         gain = SMALLEST_GAIN * abs(best if np.isfinite(best) else 0.0)
         better = epoch <= model.kl_warm_up or current < best - gain
@@ -220,30 +237,6 @@ def held_out_by_block(
         name: value if value.dim() == 1 else torch.cat([part[name] for part in parts])
         for name, value in parts[0].items()
     }
-
-
-def choose_device(name: str) -> torch.device:
-    """The device called ``name``; ``auto`` is CUDA, else Apple's MPS, else the CPU.
-
-    Raises
-    ------
-    ConfigError
-        When it is not available here.
-    """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        name = next(kind for kind, there in available.items() if there)
-    if not available.get(name, False):
-        raise ConfigError(
-            f"Device {name!r} is not available; here are: "
-            f"{', '.join(kind for kind, there in available.items() if there)}. On a cluster this "
-            "usually means that the job was given no GPU. Fix: set `device` to auto."
-        )
-    return torch.device(name)
 
 
 def save(model: CountAutoencoder, record: FitRecord, path: str | Path) -> None:
@@ -345,8 +338,9 @@ def versions() -> dict[str, str]:
     }
 
 
-def _diverged(record: FitRecord, task: Task, found: Found, epoch: int) -> None:
+def _diverged(record: FitRecord, task: Task | Step, found: Found, epoch: int) -> None:
     """Raise FitDivergedError naming the first gene and parameter that is not finite."""
+    found = found[0].cpu(), {name: value.cpu() for name, value in found[1].items()}
     losses = found[0].reshape(-1)
     told = f"Training {record.likelihood} (seed {record.seed}) diverged in epoch {epoch + 1}: the "
     mend = (
@@ -355,7 +349,7 @@ def _diverged(record: FitRecord, task: Task, found: Found, epoch: int) -> None:
     )
     if not _overflown(losses).any():
         raise FitDivergedError(f"{told}bottleneck's KL divergence is not finite{mend}")
-    places = torch.arange(losses.numel()) if task.entries is None else task.entries
+    places = torch.arange(losses.numel()) if task.entries is None else task.entries.cpu()
     genes = places % len(record.genes)
     gene = int(genes[int(_overflown(losses).int().argmax())])
     bad = [
@@ -373,8 +367,3 @@ def _diverged(record: FitRecord, task: Task, found: Found, epoch: int) -> None:
 def _overflown(value: Tensor) -> Tensor:
     """Where a number is not finite, or so large that a sum of such numbers is not."""
     return ~(value.abs() < 1e30)
-
-
-def _cuda_devices(device: torch.device) -> list[int]:
-    """CUDA devices whose random state a fit may change."""
-    return [torch.cuda.current_device()] if device.type == "cuda" else []

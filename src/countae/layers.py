@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
@@ -39,6 +39,59 @@ class Mirrored(nn.Module):
         return linear(values, self.weight, self.bias)
 
 
+class Draws:
+    """Random numbers of a training step, of which a process takes those of its own cells.
+
+    Every process draws those of all cells of the step, from the same state of its device's
+    generator, so that they do not depend on the number of processes.
+
+    Attributes
+    ----------
+    rows : slice, optional
+        The process's own cells among those of the step; None where it has all of them.
+    cells : int
+        Of the step, if ``rows`` is set.
+    """
+
+    rows: slice | None = None
+    cells: int = 0
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Standard normal numbers of the shape of ``like``, (cell, unit)."""
+        if self.rows is None:
+            return torch.randn_like(like)
+        return torch.randn_like(self._whole(like))[self.rows]
+
+    def kept(self, like: Tensor, dropped: float) -> Tensor:
+        """1 / (1 − ``dropped``) where a unit is kept, else 0; of the shape of ``like``."""
+        whole = like if self.rows is None else self._whole(like)
+        drawn = torch.empty_like(whole).bernoulli_(1 - dropped).div_(1 - dropped)
+        return drawn if self.rows is None else drawn[self.rows]
+
+    def _whole(self, like: Tensor) -> Tensor:
+        return like.new_empty(self.cells, *like.shape[1:])
+
+
+class Dropout(nn.Module):
+    """Sets units to zero at random in training; as Torch's own, but for where it draws.
+
+    Parameters
+    ----------
+    dropped : float in [0, 1)
+    draws : Draws
+    """
+
+    def __init__(self, dropped: float, draws: Draws) -> None:
+        super().__init__()
+        self.dropped, self.draws = dropped, draws
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Units that are left, times 1 / (1 − ``dropped``) in training."""
+        if not self.training or self.dropped == 0:
+            return values
+        return values * self.draws.kept(values, self.dropped)
+
+
 class Sampled(nn.Module):
     r"""Variational bottleneck: :math:`z = m + e^{λ/2} ε`, with ε standard normal, in training.
 
@@ -54,9 +107,9 @@ class Sampled(nn.Module):
 
     divergence: Tensor
 
-    def __init__(self, inputs: int, latent: int) -> None:
+    def __init__(self, inputs: int, latent: int, draws: Draws) -> None:
         super().__init__()
-        self.log_variance = nn.Linear(inputs, latent)
+        self.log_variance, self.draws = nn.Linear(inputs, latent), draws
 
     def forward(self, mean: Tensor, features: Tensor) -> Tensor:
         """A draw in training, else the mean, (cell, latent)."""
@@ -64,7 +117,7 @@ class Sampled(nn.Module):
             return mean
         log_variance = self.log_variance(features)
         self.divergence = divergence_from_standard_normal(mean, log_variance)
-        return mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        return mean + torch.exp(0.5 * log_variance) * self.draws.normal(mean)
 
 
 def divergence_from_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -92,6 +145,7 @@ class Look:
     norm: str
     activation: str
     dropout: float
+    draws: Draws = field(default_factory=Draws)
 
     def layer(self, weights: nn.Module, outputs: int) -> nn.Sequential:
         """Weights, norm, activation, dropout; those that are not asked for are left out."""
@@ -100,7 +154,7 @@ class Look:
             parts.append(NORMS[self.norm](outputs))
         if self.activation == "relu":
             parts.append(nn.ReLU())
-        return nn.Sequential(*parts, nn.Dropout(self.dropout))
+        return nn.Sequential(*parts, Dropout(self.dropout, self.draws))
 
 
 def hidden_layers(widths: list[int], look: Look) -> list[nn.Sequential]:

@@ -82,6 +82,7 @@ class CountAutoencoder(nn.Module):
         self.levels = {column: (levels or {})[column] for column in conditions}
         told = sum(map(len, self.levels.values()))
         look = Look(norm, activation, dropout)
+        self.draws = look.draws
         self.register_buffer("input_mean", moments.log1p_mean.float())
         widths = [n_genes + told, *hidden]
         inputs = widths[-1]
@@ -102,7 +103,7 @@ class CountAutoencoder(nn.Module):
                 self.entry_heads[name] = mirrored_head(twins[0], value.float())
             else:
                 self.entry_heads[name] = head(widths[-1], value.float())
-        self.sampled = Sampled(inputs, latent) if bottleneck == "variational" else None
+        self.sampled = Sampled(inputs, latent, self.draws) if bottleneck == "variational" else None
         self.kl_weight, self.kl_warm_up = kl_weight, kl_warm_up if self.sampled else 0
         predicted = library == "predicted" and not likelihood.size_in_target
         self.log_size = head(inputs, torch.zeros(1)) if predicted else None
@@ -186,12 +187,15 @@ class CountAutoencoder(nn.Module):
         """Head values, (cell, gene) or (gene,), and what multiplies the mean, (cell, 1)."""
         last = self._last(self.features(counts, size_factor, hidden), condition)
         decoded = self.decoder(_joined(self._latent(last), condition))
-        raw = {name: layer(decoded) for name, layer in self.entry_heads.items()}
-        for name, value in self.gene_heads.items():
-            per_batch = self.likelihood.heads[name] == "batch"
-            rows = counts.new_zeros(len(counts), dtype=torch.long) if batch is None else batch
-            raw[name] = value[rows] if per_batch else value
-        return raw, self._size(last, size_factor)
+        # bfloat16 has two to three digits: enough within a network, not for the log of a mean
+        with torch.autocast(counts.device.type, enabled=False):
+            last, decoded = last.to(counts.dtype), decoded.to(counts.dtype)
+            raw = {name: layer(decoded) for name, layer in self.entry_heads.items()}
+            for name, value in self.gene_heads.items():
+                per_batch = self.likelihood.heads[name] == "batch"
+                rows = counts.new_zeros(len(counts), dtype=torch.long) if batch is None else batch
+                raw[name] = value[rows] if per_batch else value
+            return raw, self._size(last, size_factor)
 
     def penalty(self, epoch: int, n_entries: int) -> Tensor | float:
         """What the last cells seen in training add to their mean loss over ``n_entries``.
@@ -203,8 +207,11 @@ class CountAutoencoder(nn.Module):
         """
         if self.sampled is None:
             return 0.0
-        share = min(1.0, (epoch + 1) / (self.kl_warm_up + 1))
-        return share * self.kl_weight * self.sampled.divergence.sum() / n_entries
+        return self.penalty_weight(epoch) * self.sampled.divergence.sum() / n_entries
+
+    def penalty_weight(self, epoch: int) -> float:
+        """What the divergence is multiplied by in an epoch."""
+        return min(1.0, (epoch + 1) / (self.kl_warm_up + 1)) * self.kl_weight
 
     def _last(self, features: Tensor, condition: Tensor | None) -> Tensor:
         """The encoder's last hidden layer, (cell, width)."""

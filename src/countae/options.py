@@ -29,6 +29,20 @@ Seed = Annotated[
     typer.Option("--seed", min=0, max=LARGEST_SEED, help="Seed of weights, order and masks."),
 ]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Processor threads of torch.")]
+Devices = Annotated[
+    int,
+    typer.Option(
+        "--devices",
+        min=1,
+        help="Devices on each machine that share the cells of every step, one process each.",
+    ),
+]
+Nodes = Annotated[
+    int,
+    typer.Option(
+        "--nodes", min=1, help="Machines that do; above 1 the command runs under srun or torchrun."
+    ),
+]
 if TYPE_CHECKING:
     Device = str
 else:

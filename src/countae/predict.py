@@ -11,8 +11,10 @@ from torch import Tensor
 
 from countae import protocols
 from countae.counts import CountMatrix
-from countae.fit import choose_device, held_out_by_block
+from countae.devices import choose_device
+from countae.fit import held_out_by_block
 from countae.likelihoods._base import Likelihood, flattened, to_numpy
+from countae.memory import enough_to_predict
 from countae.model import CountAutoencoder
 from countae.protocols._base import Protocol, Task
 
@@ -109,7 +111,9 @@ def predict_hidden(
     """
     place = choose_device(device)
     data = _shown(network, matrix, place)
-    return Prediction.of(network.likelihood, held_out_by_block(network.to(place), data, cells))
+    with enough_to_predict(network, place):
+        found = held_out_by_block(network.to(place), data, cells)
+    return Prediction.of(network.likelihood, found)
 
 
 @torch.no_grad()
@@ -120,7 +124,8 @@ def latent_of(
     place = choose_device(device)
     data, network = _shown(network, matrix, place), network.to(place)
     tasks = (data.whole(block) for block in data.blocks(cells))
-    return np.concatenate([_latent(network, task) for task in tasks])
+    with enough_to_predict(network, place):
+        return np.concatenate([_latent(network, task) for task in tasks])
 
 
 @torch.no_grad()
@@ -131,14 +136,9 @@ def reconstructed(
     place = choose_device(device)
     data, network = _shown(network, matrix, place), network.to(place)
     for block in data.blocks(np.arange(len(matrix.obs))):
-        task = data.whole(block)
-        parameters = network(
-            task.counts, task.size_factor, condition=task.condition, batch=task.batch
-        )
-        size = network.size(task.counts, task.size_factor, task.condition)
-        mean = network.likelihood.mean(**parameters) / size
-        prediction = Prediction.of(network.likelihood, parameters)
-        yield _latent(network, task), mean.cpu().numpy().astype(np.float32), prediction
+        with enough_to_predict(network, place):
+            found = _reconstructed(network, data.whole(block))
+        yield found
 
 
 def reconstruct(
@@ -167,6 +167,17 @@ def reconstruct(
 def _shown(network: CountAutoencoder, matrix: CountMatrix, device: torch.device) -> Protocol:
     """What the network may see of a matrix."""
     return protocols.get(matrix.protocol)(matrix, device, network.levels)
+
+
+def _reconstructed(
+    network: CountAutoencoder, task: Task
+) -> tuple[np.ndarray, np.ndarray, Prediction]:
+    """Latent coordinates, expected counts at size factor 1 and prediction of a task's cells."""
+    parameters = network(task.counts, task.size_factor, condition=task.condition, batch=task.batch)
+    size = network.size(task.counts, task.size_factor, task.condition)
+    mean = network.likelihood.mean(**parameters) / size
+    prediction = Prediction.of(network.likelihood, parameters)
+    return _latent(network, task), mean.cpu().numpy().astype(np.float32), prediction
 
 
 def _latent(network: CountAutoencoder, task: Task) -> np.ndarray:

@@ -10,14 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from countae.devices import Place, random_states, set_random_states
+from countae.kernels.precision import widened
 from countae.model import CountAutoencoder, at
 from countae.protocols._base import Protocol, Task
+from countae.protocols._steps import Step
+from countae.stepping import Stepper
 
 if TYPE_CHECKING:
     from countae.fused import FusedStep
 
 WARM_UP = 50  # steps over which the step size rises; with few cells an epoch is one step
 GENE_HEAD_SPEED = 5.0  # step size of per-gene parameters, which get one gradient, not a layer's
+ON_CPU = Place(torch.device("cpu"))
 Found = tuple[Tensor, dict[str, Tensor]]
 
 
@@ -30,10 +35,24 @@ class Trainer:
     data : Protocol
     settings : dict
         The configuration's section ``training``.
+    place : Place, optional
+        Where, in what precision and with how many processes; steps on a CPU, by one process and in
+        single precision, are the ones that stop at once where a loss is not finite.
     """
 
-    def __init__(self, model: CountAutoencoder, data: Protocol, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        model: CountAutoencoder,
+        data: Protocol,
+        settings: dict[str, Any],
+        place: Place = ON_CPU,
+    ) -> None:
         self.model, self.data, self.batch_size = model, data, settings["batch_size"]
+        self.place = place
+        implementation = settings.get("implementation", "auto")
+        self.stepper: Stepper | None = None
+        if place.fabric is not None or implementation == "compile":
+            self.stepper = Stepper(model, data, place, compiled=implementation == "compile")
         self.epoch_steps = settings["epoch_steps"]
         step, per_gene = settings["learning_rate"], list(model.gene_heads.parameters())
         layers = [p for name, p in model.named_parameters() if not name.startswith("gene_heads.")]
@@ -49,14 +68,14 @@ class Trainer:
         )
         self.halve_after, self.idle = settings.get("halve_after", 0), 0
         self.fused: FusedStep | None = None
-        if settings.get("implementation", "auto") != "reference":
+        if self.stepper is None and implementation != "reference":
             from countae.fused import FusedStep  # numba takes a third of a second to import
 
             self.fused = FusedStep.of(model)
 
     def epoch(
         self, number: int, cells: np.ndarray, generator: torch.Generator
-    ) -> tuple[float, Task | None]:
+    ) -> tuple[float, Task | Step | None]:
         """Train once on every cell, or on as many as ``epoch_steps`` steps take.
 
         The network is left in evaluation mode. ``number`` counts the epochs from 0.
@@ -64,19 +83,29 @@ class Trainer:
         Returns
         -------
         float, mean training loss of the steps
-        Task, the one whose loss was not finite, with which training ended; or None
+        Task or Step, the one whose loss was not finite, with which training ended; or None
         """
-        with one_torch_thread(self.fused is not None):
-            return self._epoch(number, cells, generator)
-
-    def _epoch(
-        self, number: int, cells: np.ndarray, generator: torch.Generator
-    ) -> tuple[float, Task | None]:
         self.model.train()
-        losses = []
         order = torch.randperm(len(cells), generator=generator).numpy()
         order = cells[order[: self.epoch_steps * self.batch_size]]
-        for batch in np.array_split(order, -(-len(order) // self.batch_size)):
+        batches = np.array_split(order, -(-len(order) // self.batch_size))
+        failed: Task | Step | None
+        if self.stepper is not None:
+            loss, failed = self.stepper.epoch(
+                batches, generator, self.optimiser, self.warm_up, self.model.penalty_weight(number)
+            )
+        else:
+            with one_torch_thread(self.fused is not None):
+                loss, failed = self._epoch(number, batches, generator)
+        if failed is None:
+            self.model.eval()
+        return loss, failed
+
+    def _epoch(
+        self, number: int, batches: list[np.ndarray], generator: torch.Generator
+    ) -> tuple[float, Task | None]:
+        losses = []
+        for batch in batches:
             task = self.data.training_task(batch, generator)
             self.optimiser.zero_grad()
             loss = self._loss(task, number)
@@ -86,7 +115,6 @@ class Trainer:
             self.optimiser.step()
             self.warm_up.step()
             losses.append(loss.detach())
-        self.model.eval()
         return float(torch.stack(losses).mean()), None
 
     def epoch_ended(self, better: bool) -> None:
@@ -106,9 +134,7 @@ class Trainer:
         tensors = {f"weights/{name}": value for name, value in self.model.state_dict().items()}
         for number, kept in moments.items():
             tensors |= {f"optimiser/{number}/{name}": value for name, value in kept.items()}
-        tensors["random"] = torch.get_rng_state()
-        if self.data.device.type == "cuda":
-            tensors["random_cuda"] = torch.cuda.get_rng_state(self.data.device)
+        tensors |= random_states(self.data.device)
         rest = {"groups": groups, "warm_up": self.warm_up.state_dict(), "idle": self.idle}
         return tensors, rest
 
@@ -128,9 +154,7 @@ class Trainer:
         self.optimiser.load_state_dict({"state": moments, "param_groups": rest["groups"]})
         self.warm_up.load_state_dict(rest["warm_up"])
         self.idle = rest["idle"]
-        torch.set_rng_state(tensors["random"])
-        if self.data.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random_cuda"], self.data.device)
+        set_random_states(self.data.device, tensors)
 
     def _loss(self, task: Task, epoch: int) -> Tensor:
         """What a step minimises."""
@@ -165,7 +189,7 @@ def members(tensors: dict[str, Tensor], begin: str) -> dict[str, Tensor]:
     }
 
 
-def losses_of(model: CountAutoencoder, task: Task) -> Found:
+def losses_of(model: CountAutoencoder, task: Task | Step) -> Found:
     """Training loss of each entry that the task asks for, and the parameters behind it."""
     if model.likelihood.by_cell:
         return _losses_by_cell(model, task)
@@ -175,7 +199,7 @@ def losses_of(model: CountAutoencoder, task: Task) -> Found:
     return model.likelihood.loss(wanted, **parameters), parameters
 
 
-def _losses_by_cell(model: CountAutoencoder, task: Task) -> Found:
+def _losses_by_cell(model: CountAutoencoder, task: Task | Step) -> Found:
     """The same for a loss of a cell's wanted counts together."""
     raw, size = model.head_values(
         task.counts, task.size_factor, task.hidden, task.condition, task.batch
@@ -191,19 +215,33 @@ def _losses_by_cell(model: CountAutoencoder, task: Task) -> Found:
 
 @torch.no_grad()
 def validation_loss(
-    model: CountAutoencoder, data: Protocol, cells: np.ndarray, fused: FusedStep | None = None
+    model: CountAutoencoder,
+    data: Protocol,
+    cells: np.ndarray,
+    fused: FusedStep | None = None,
+    place: Place = ON_CPU,
 ) -> float:
-    """Mean of the likelihood's own loss over hidden counts of ``cells``."""
-    total, number = 0.0, 0
+    """Mean of the likelihood's own loss over hidden counts of ``cells``, of all processes.
+
+    Each process has some of the cells; the number is read from the device once.
+    """
+    own = np.array_split(cells, place.processes)[place.rank]
+    total: Tensor | float = 0.0
+    number = 0
     with one_torch_thread(fused is not None):
-        for block in data.blocks(cells):
+        for block in data.blocks(own) if len(own) else ():
             for task in data.held_out_tasks(block):
                 of_task = fused.total_loss(task) if fused else total_loss_of(model, task)
                 total, number = total + of_task[0], number + of_task[1]
+    if place.processes == 1:
+        return float(total) / number
+    both = torch.tensor([float(total), number], dtype=torch.float64, device=place.device)
+    total, number = place.total(both)
     return total / number
 
 
-def total_loss_of(model: CountAutoencoder, task: Task) -> tuple[float, int]:
-    """Sum of the losses of a task and their number."""
+def total_loss_of(model: CountAutoencoder, task: Task) -> tuple[Tensor, int]:
+    """Sum of the losses of a task, (), and their number."""
     losses, _ = losses_of(model, task)
-    return losses.double().sum().item(), losses.numel()
+    (wide,) = widened(losses)
+    return wide.sum(), losses.numel()

@@ -21,19 +21,24 @@ COMMON = {
 ALLOWED = {
     "kernels": set(),
     "likelihoods": {"kernels"},
-    "protocols": {"kernels"},
+    "devices": set(),
+    "protocols": {"kernels", "devices"},
+    "memory": {"devices", "model", "protocols"},
+    "stepping": {"devices", "model", "protocols"},
     "layers": set(),
     "fused": {"likelihoods", "kernels", "protocols"},
     "model": {"likelihoods", "protocols", "layers"},
     "new_likelihood": {"likelihoods", "baselines", "protocols"},
     "noise_heads": {"likelihoods", "kernels"},
     "start": {"likelihoods", "noise_heads"},
-    "training": {"model", "likelihoods", "protocols", "fused"},
-    "checkpoint": {"training", "fingerprint"},
+    "training": {"model", "likelihoods", "protocols", "fused", "kernels", "devices", "stepping"},
+    "checkpoint": {"training", "fingerprint", "devices"},
     "triage": {"metrics"},
     "fit": {
         "training",
         "checkpoint",
+        "devices",
+        "memory",
         "model",
         "likelihoods",
         "protocols",
@@ -41,7 +46,7 @@ ALLOWED = {
         "layers",
         "noise_heads",
     },  # fmt: skip
-    "predict": {"fit", "model", "likelihoods", "protocols"},
+    "predict": {"fit", "model", "likelihoods", "protocols", "devices", "memory"},
     "noise": {"predict", "likelihoods", "noise_heads"},
     "baselines": {"predict", "likelihoods", "protocols"},
     "metrics": {"kernels"},
@@ -99,7 +104,8 @@ ALLOWED = {
 }
 TORCH_ROOMS = {
     "likelihoods", "kernels", "protocols", "layers", "model", "start", "fit", "predict", "noise",
-    "noise_heads", "baselines", "options", "fused", "training", "checkpoint",
+    "noise_heads", "baselines", "options", "fused", "training", "checkpoint", "devices",
+    "memory", "stepping",
 }  # fmt: skip
 
 

@@ -11,9 +11,10 @@ from scipy.sparse import csr_matrix
 
 from countae import likelihoods, protocols
 from countae.counts import CountMatrix
+from countae.devices import choose_device
 from countae.errors import ConfigError, CountMatrixError, FitDivergedError
 from countae.files import read_json
-from countae.fit import WARM_UP, choose_device, fit, load, save
+from countae.fit import WARM_UP, fit, load, save
 from countae.fused import FusedStep
 from countae.likelihoods import poisson_lognormal
 from countae.likelihoods._moments import gene_moments

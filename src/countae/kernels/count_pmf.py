@@ -89,7 +89,7 @@ class _LogPoisson(torch.autograd.Function):
     def forward(ctx: Any, counts: Tensor, mean: Tensor) -> Tensor:
         ctx.save_for_backward(counts, mean)
         value, positive = -mean, _nonzero(counts)
-        x, mu = torch.take(counts, positive), torch.take(mean, positive)
+        x, mu = _counts_at(counts, positive), _at(mean, positive)
         return _replaced(value, positive, -deviance(x, mu, x - mu) - _log_peak(x))
 
     @staticmethod
@@ -105,7 +105,7 @@ class _LogNegativeBinomial(torch.autograd.Function):
     def forward(ctx: Any, counts: Tensor, mean: Tensor, theta: Tensor) -> Tensor:
         positive = _nonzero(counts)
         ctx.save_for_backward(counts, mean, theta, positive)
-        x, mu, size = (torch.take(value, positive) for value in (counts, mean, theta))
+        x, mu, size = _counts_at(counts, positive), _at(mean, positive), _at(theta, positive)
         n, total, gap = x + size, mu + size, x - mu
         shift = gap * (size / total)
         away = deviance(x, n * (mu / total), shift) + deviance(size, n * (size / total), -shift)
@@ -118,12 +118,11 @@ class _LogNegativeBinomial(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:
         counts, mean, theta, positive = ctx.saved_tensors
         of_mean, of_theta = _in_blocks(_deviance_slopes, counts, mean, theta, grad)
-        x, size = torch.take(counts, positive), torch.take(theta, positive)
+        x, size = _counts_at(counts, positive), _at(theta, positive)
         n = x + size
         remainder = 0.5 * (x / n) / size + stirling_slope(n) - stirling_slope(size)
-        remainder = torch.take(grad, positive) * remainder
-        of_theta = of_theta.reshape(-1).index_add(0, positive, remainder)
-        return None, of_mean, of_theta.reshape(counts.shape)
+        remainder = _at(grad, positive) * remainder
+        return None, of_mean, _increased(of_theta, positive, remainder)
 
 
 class _LogZeroInflated(torch.autograd.Function):
@@ -185,13 +184,40 @@ def _in_blocks(function: Callable[..., tuple[Tensor, ...]], *values: Tensor) -> 
 
 
 def _nonzero(counts: Tensor) -> Tensor:
-    """Row-major index of the non-zero counts; most are 0, where little is to be computed."""
+    """Where counts are not 0: most are, where little is to be computed.
+
+    On a CPU their row-major index. Elsewhere a mask, since their number is not known without
+    waiting for the device, and all entries are computed, zeros as if they were ones.
+    """
+    if counts.device.type != "cpu":
+        return counts > 0
     return counts.reshape(-1).nonzero().squeeze(-1)
 
 
-def _replaced(fresh: Tensor, index: Tensor, values: Tensor) -> Tensor:
-    """A tensor made for this, with other values at a row-major index."""
-    return fresh.reshape(-1).scatter_(0, index, values).reshape(fresh.shape)
+def _at(values: Tensor, where: Tensor) -> Tensor:
+    """Values at what :func:`_nonzero` gave: some of them, or all."""
+    return values if where.dtype == torch.bool else torch.take(values, where)
+
+
+def _counts_at(counts: Tensor, where: Tensor) -> Tensor:
+    """Counts there, > 0."""
+    if where.dtype == torch.bool:
+        return torch.where(where, counts, 1)
+    return torch.take(counts, where)
+
+
+def _replaced(fresh: Tensor, where: Tensor, values: Tensor) -> Tensor:
+    """A tensor made for this, with other values there."""
+    if where.dtype == torch.bool:
+        return torch.where(where, values, fresh)
+    return fresh.reshape(-1).scatter_(0, where, values).reshape(fresh.shape)
+
+
+def _increased(fresh: Tensor, where: Tensor, values: Tensor) -> Tensor:
+    """A tensor with something added there."""
+    if where.dtype == torch.bool:
+        return fresh + torch.where(where, values, 0)
+    return fresh.reshape(-1).index_add(0, where, values).reshape(fresh.shape)
 
 
 def _log_peak(x: Tensor) -> Tensor:

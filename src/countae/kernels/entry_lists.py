@@ -109,3 +109,19 @@ def hidden_share(hidden, gene_share, total):  # type: ignore[no-untyped-def]
         share = gene_share[g]
         for i in range(hidden.shape[1]):
             total[i] += share * hidden[g, i]
+
+
+@compiled
+def flat_entries(indptr, indices, data, rows, genes, place, count):  # type: ignore[no-untyped-def]
+    """Row-major place and value of the stored counts of some rows; what is left is filled up.
+
+    Filling has the place behind the last entry, and the count 0.
+    """
+    k = 0
+    for i in range(len(rows)):
+        for j in range(indptr[rows[i]], indptr[rows[i] + 1]):
+            place[k] = i * genes + indices[j]
+            count[k] = data[j]
+            k += 1
+    place[k:] = len(rows) * genes
+    count[k:] = 0

@@ -95,7 +95,8 @@ def whitened(residual: Tensor, wanted: Tensor, unique: Tensor, loadings: Tensor)
     pairs = (loadings[:, :, None] * scaled[:, None, :]).reshape(len(unique), -1)
     inner = (wanted @ pairs).reshape(-1, factors, factors)
     inner = inner + torch.eye(factors, dtype=inner.dtype, device=inner.device)
-    along = torch.linalg.solve(inner, (residual @ scaled)[..., None])[..., 0]
+    # never singular; `solve` would wait for a GPU to make sure
+    along = torch.linalg.solve_ex(inner, (residual @ scaled)[..., None])[0][..., 0]
     return residual * (residual / unique - along @ scaled.T)
 
 

@@ -14,9 +14,12 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from countae.counts import CountMatrix
+from countae.devices import sent
 from countae.protocols._conditions import one_hot
+from countae.protocols._steps import Share, Step
 
 BLOCK = 1024  # cells predicted at once outside training
+MOST_IN_INT32 = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,46 @@ class Rows:
     matrix: csr_matrix
     cells: np.ndarray
 
-    def dense(self, device: torch.device) -> Tensor:
-        """The counts, (cell, gene), float32."""
-        return placed(self.matrix[self.cells].toarray(), device)
+    def dense(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The counts, (cell, gene); what goes to a device is sparse, and made dense there."""
+        if device.type == "cpu":
+            return placed(self.matrix[self.cells].toarray(), device, dtype)
+        return self.in_room(self.stored, device, dtype)
+
+    def in_room(self, room: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """The same by way of ``room`` stored counts, so that all steps' tensors have one shape.
+
+        What is not needed of the room goes to one more entry, which is left out.
+        """
+        if device.type == "cpu":
+            return self.dense(device, dtype)
+        return self.by_place(room, device, dtype)
+
+    def by_place(self, room: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """The same on any device: places and counts are sent and scattered there."""
+        from countae.kernels import entry_lists  # numba takes a third of a second to import
+
+        size = len(self.cells) * self.matrix.shape[1]
+        whole = torch.int32 if size < MOST_IN_INT32 else torch.int64
+        pinned = device.type == "cuda"  # written where the GPU will read it
+        place = torch.empty(room, dtype=whole, pin_memory=pinned)
+        count = torch.empty(room, dtype=torch.float32, pin_memory=pinned)
+        entry_lists.flat_entries(
+            self.matrix.indptr, self.matrix.indices, self.matrix.data, self.cells,
+            self.matrix.shape[1], place.numpy(), count.numpy(),
+        )  # fmt: skip
+        flat = torch.zeros(size + 1, dtype=dtype, device=device)
+        flat.scatter_(0, sent(place, device).long(), sent(count, device).to(dtype))
+        return flat[:-1].view(len(self.cells), -1)
+
+    @property
+    def stored(self) -> int:
+        """Number of stored counts."""
+        return int((self.matrix.indptr[self.cells + 1] - self.matrix.indptr[self.cells]).sum())
+
+    def some(self, rows: slice) -> Rows:
+        """Some of the rows."""
+        return Rows(self.matrix, self.cells[rows])
 
 
 @dataclass(frozen=True)
@@ -40,8 +80,8 @@ class Task:
     factor from visible counts only and belongs to ``wanted``, the raw counts to predict.
     ``category``, (cell, category), float32, is 1 at the categories that the network is told of
     each cell; None for none. ``batch_code`` is the index of each cell's batch, (cell,), int64.
-    The other members are the same as tensors on ``device``, dense and float32 where they are
-    counts, made when asked for.
+    The other members are the same as tensors on ``device``, dense and of type ``dtype`` where they
+    are counts, made when asked for.
     """
 
     seen: Rows
@@ -51,36 +91,41 @@ class Task:
     device: torch.device
     category: np.ndarray | None
     batch_code: np.ndarray
+    dtype: torch.dtype = torch.float32
 
     @cached_property
     def counts(self) -> Tensor:
         """Counts of ``seen``, (cell, gene)."""
-        return self.seen.dense(self.device)
+        return self.seen.dense(self.device, self.dtype)
 
     @cached_property
     def target(self) -> Tensor:
         """Counts to predict, (cell, gene)."""
-        return self.counts if self.wanted is self.seen else self.wanted.dense(self.device)
+        if self.wanted is self.seen:
+            return self.counts
+        return self.wanted.dense(self.device, self.dtype)
 
     @cached_property
     def size_factor(self) -> Tensor:
         """Size factor of each cell, (cell, 1)."""
-        return placed(self.exposure[:, None], self.device)
+        return placed(self.exposure[:, None], self.device, self.dtype)
 
     @cached_property
     def condition(self) -> Tensor | None:
         """Categories of each cell, (cell, category), or None."""
-        return None if self.category is None else placed(self.category, self.device)
+        if self.category is None:
+            return None
+        return placed(self.category, self.device, self.dtype)
 
     @cached_property
     def batch(self) -> Tensor:
         """Index of each cell's batch, (cell,), int64."""
-        return torch.from_numpy(self.batch_code).to(self.device, non_blocking=True)
+        return sent(torch.from_numpy(self.batch_code), self.device)
 
     @cached_property
     def hidden(self) -> Tensor | None:
         """1 where a count must not be looked at, (cell, gene), or None."""
-        return None if self.mask is None else placed(self.mask.T, self.device)
+        return None if self.mask is None else placed(self.mask.T, self.device, self.dtype)
 
     @cached_property
     def entries(self) -> Tensor | None:
@@ -90,7 +135,21 @@ class Task:
         """
         if self.mask is None:
             return None
-        return torch.from_numpy(np.flatnonzero(self.mask.T)).to(self.device, non_blocking=True)
+        return sent(torch.from_numpy(np.flatnonzero(self.mask.T)), self.device)
+
+    def some(self, rows: slice) -> Task:
+        """The same for some of the cells."""
+        seen = self.seen.some(rows)
+        return Task(
+            seen,
+            None if self.mask is None else self.mask[:, rows],
+            self.exposure[rows],
+            seen if self.wanted is self.seen else self.wanted.some(rows),
+            self.device,
+            None if self.category is None else self.category[rows],
+            self.batch_code[rows],
+            self.dtype,
+        )
 
 
 class Protocol(ABC):
@@ -103,6 +162,8 @@ class Protocol(ABC):
     device : torch.device or str
     levels : dict of list of str, optional
         Categories that the network is told, by column of obs (``_conditions.levels_of``).
+    dtype : torch.dtype
+        Of what is not whole numbers.
     """
 
     name: ClassVar[str]
@@ -115,8 +176,9 @@ class Protocol(ABC):
         matrix: CountMatrix,
         device: torch.device | str = "cpu",
         levels: dict[str, list[str]] | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.matrix, self.device = matrix, torch.device(device)
+        self.matrix, self.device, self.dtype = matrix, torch.device(device), dtype
         self._category = one_hot(matrix, levels) if levels else None
         self._batch = matrix.batch
 
@@ -144,17 +206,36 @@ class Protocol(ABC):
         """``cells`` in pieces small enough to predict at once."""
         return np.array_split(cells, -(-len(cells) // BLOCK))
 
+    def training_step(self, cells: np.ndarray, generator: torch.Generator, share: Share) -> Step:
+        """What a process trains on in a step: its share of a training task's cells."""
+        return Step.of(self.training_task(cells, generator), share)
+
+    def share(self, real: int, most: int, rank: int = 0, processes: int = 1) -> Share:
+        """Which of a step's ``real`` cells a process has, where no step has more than ``most``.
+
+        On a GPU every step is filled up to the same number of cells for each process.
+        """
+        if self.device.type == "cpu":
+            return Share.exact(real, rank, processes)
+        room = int(self._most_stored[-(-most // processes) - 1])
+        return Share.filled(real, most, rank, processes, room)
+
+    @cached_property
+    def _most_stored(self) -> np.ndarray:
+        """Stored counts that 1, 2, … cells have at most, (cell,)."""
+        return np.cumsum(np.sort(np.diff(self.matrix.counts.indptr))[::-1], dtype=np.int64)
+
     def groups(self, cells: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
         """Categories of ``cells`` that the network is told, or None, and the batch of each."""
         told = None if self._category is None else self._category[cells]
         return told, self._batch[cells]
 
     def dense(self, counts: csr_matrix) -> Tensor:
-        """Counts as float32 on the device."""
-        return placed(counts.toarray(), self.device)
+        """Counts on the device."""
+        return placed(counts.toarray(), self.device, self.dtype)
 
 
-def placed(values: np.ndarray, device: torch.device) -> Tensor:
-    """An array as a float32 tensor on a device, in row-major order."""
-    made = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
-    return made.to(device, non_blocking=True)
+def placed(values: np.ndarray, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """An array as a tensor on a device, in row-major order."""
+    number = np.float64 if dtype == torch.float64 else np.float32
+    return sent(torch.from_numpy(np.ascontiguousarray(values, dtype=number)), device)

@@ -27,8 +27,9 @@ class HiddenMolecules(Protocol):
         matrix: CountMatrix,
         device: torch.device | str = "cpu",
         levels: dict[str, list[str]] | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        super().__init__(matrix, device, levels)
+        super().__init__(matrix, device, levels, dtype)
         if "visible" not in matrix.adata.layers:
             raise CountMatrixError(
                 f"{matrix.source}: the protocol {self.name!r} needs counts of which half is "
@@ -78,4 +79,4 @@ class HiddenMolecules(Protocol):
     ) -> Task:
         size_factor = (np.maximum(library, 1.0) / self.matrix.reference_size).astype(np.float32)
         seen, wanted = (Rows(part, np.arange(len(size_factor))) for part in (visible, target))
-        return Task(seen, None, size_factor, wanted, self.device, *self.groups(cells))
+        return Task(seen, None, size_factor, wanted, self.device, *self.groups(cells), self.dtype)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from countae.counts import CountMatrix
+from countae.devices import sent
+from countae.kernels.precision import widened
 from countae.protocols import register
-from countae.protocols._base import Protocol, Rows, Task
+from countae.protocols._base import Protocol, Rows, Task, placed
+from countae.protocols._steps import Share, Step, is_real
 from countae.split import size_without, visible_size_factor
 
 LEVELS = 2**16
@@ -34,8 +39,9 @@ class Masked(Protocol):
         matrix: CountMatrix,
         device: torch.device | str = "cpu",
         levels: dict[str, list[str]] | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        super().__init__(matrix, device, levels)
+        super().__init__(matrix, device, levels, dtype)
         self._counts, self._library_size = matrix.counts, matrix.library_size
         self._gene_share, self._reference_size = matrix.gene_share, matrix.reference_size
 
@@ -49,6 +55,51 @@ class Masked(Protocol):
         drawn = words.view(np.uint16)[: shape[0] * shape[1]].reshape(shape)
         return self._task(cells, drawn < round(LEVELS / self.matrix.n_folds))
 
+    def training_step(self, cells: np.ndarray, generator: torch.Generator, share: Share) -> Step:
+        """On a GPU the mask is drawn there, for all cells of the step in every process."""
+        if self.device.type == "cpu":
+            return super().training_step(cells, generator, share)
+        seed = int(torch.randint(2**62, (1,), generator=generator).item())  # from the CPU's
+        return self.step_there(cells, seed, share)
+
+    def step_there(self, cells: np.ndarray, seed: int, share: Share) -> Step:
+        """A share of a step, with everything but the stored counts made on the device."""
+        own, shape = cells[share.rows], (share.cells, len(self._gene_share))
+        drawn = torch.rand(shape, generator=self.generator(seed), device=self.device)
+        mask = drawn < 1 / self.matrix.n_folds
+        mask[share.real :] = False
+        counts = Rows(self._counts, own).by_place(share.room, self.device, self.dtype)
+        hidden = mask[share.rows].to(self.dtype)
+        category, batch = self.groups(own)
+        return Step(
+            counts=counts, target=counts, size_factor=self._size_factor(counts, hidden, own),
+            hidden=hidden, wanted=mask[share.rows], number=mask.sum().to(self.dtype),
+            real=is_real(share, counts),
+            condition=None if category is None else placed(category, self.device, self.dtype),
+            batch=sent(torch.from_numpy(batch), self.device),
+        )  # fmt: skip
+
+    def _size_factor(self, counts: Tensor, hidden: Tensor, cells: np.ndarray) -> Tensor:
+        """Size factor of each cell from its visible counts, (cell, 1), on the device."""
+        counts, hidden = widened(counts, hidden)
+        size_factor = size_without(
+            (counts * hidden).sum(dim=1),
+            (hidden * self._shares).sum(dim=1),
+            library_size=placed(self._library_size[cells], self.device, counts.dtype),
+            reference_size=self._reference_size,
+        )
+        return size_factor[:, None].to(self.dtype)
+
+    @cached_property
+    def _shares(self) -> Tensor:
+        """Share of each gene in the library, (gene,), on the device."""
+        (like,) = widened(torch.empty(0, device=self.device))
+        return placed(self._gene_share, self.device, like.dtype)
+
+    def generator(self, seed: int) -> torch.Generator | None:
+        """Of random numbers on the device."""
+        return torch.Generator(self.device).manual_seed(seed)
+
     def held_out_tasks(self, cells: np.ndarray) -> Iterator[Task]:
         fold = np.ascontiguousarray(self.matrix.fold_of(cells).T)
         for k in range(self.matrix.n_folds):
@@ -57,7 +108,7 @@ class Masked(Protocol):
     def whole(self, cells: np.ndarray) -> Task:
         rows = Rows(self._counts, cells)
         size_factor = self.full_size_factor(cells).astype(np.float32)
-        return Task(rows, None, size_factor, rows, self.device, *self.groups(cells))
+        return Task(rows, None, size_factor, rows, self.device, *self.groups(cells), self.dtype)
 
     def size_factor(self, cells: np.ndarray) -> np.ndarray:
         counts, fold = self.matrix.rows(cells).toarray(), self.matrix.fold_of(cells)
@@ -92,4 +143,4 @@ class Masked(Protocol):
             reference_size=self._reference_size,
         )
         rows, exposure = Rows(counts, cells), size_factor.astype(np.float32)
-        return Task(rows, hidden, exposure, rows, self.device, *self.groups(cells))
+        return Task(rows, hidden, exposure, rows, self.device, *self.groups(cells), self.dtype)

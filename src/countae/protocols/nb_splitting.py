@@ -31,8 +31,9 @@ class NBSplitting(HiddenMolecules):
         matrix: CountMatrix,
         device: torch.device | str = "cpu",
         levels: dict[str, list[str]] | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        super().__init__(matrix, device, levels)
+        super().__init__(matrix, device, levels, dtype)
         missing = {"countae_theta_train", "countae_theta_validation"} - {*matrix.adata.var}
         if missing:
             raise CountMatrixError(

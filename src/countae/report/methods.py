@@ -84,6 +84,8 @@ def _networks(data: Dataset) -> str:
     )
     idle = training["halve_after"]
     halving = "" if idle == "0" else f" and halved after {idle} epochs in a row without progress"
+    precision = training.get("precision", "32")
+    rounded = "" if precision == "32" else f" Precision of training: {precision}."
     folds = data.triage["settings"]["split"]["folds"]
     return (
         f"{network_text(record['network'], _used(data, 'network'))} All started at the gene's "
@@ -96,7 +98,7 @@ def _networks(data: Dataset) -> str:
         f"without progress on the validation cells, the best epoch kept."
         f"{short_epochs(record, data.triage['parts']['train'])} "
         "Each step hid a random "
-        f"1/{folds} of the entries and learnt to predict exactly these. The seeds were "
+        f"1/{folds} of the entries and learnt to predict exactly these.{rounded} The seeds were "
         f"{listed(_strings(data.seeds))}.{searched}"
     )
 

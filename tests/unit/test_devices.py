@@ -1,0 +1,164 @@
+"""Where networks run: what is refused, who starts processes, and that nothing is left changed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import SETTINGS
+from lightning_fabric.plugins import environments
+
+from countae import devices as module
+from countae import likelihoods, memory, protocols
+from countae.devices import Place, choose_device, choose_place, repeatable, seeded
+from countae.errors import ConfigError
+from countae.fit import fit
+from countae.likelihoods._moments import gene_moments
+from countae.model import CountAutoencoder
+from countae.predict import latent_of, predict_hidden
+from countae.stepping import StepLoss
+from countae.training import Trainer
+
+CPU = torch.device("cpu")
+NETWORK = {"hidden": [16], "latent": 4, "dropout": 0.1}
+
+
+def network(matrix, likelihood="nb"):
+    moments = gene_moments(counts=matrix.counts, size_factor=matrix.size_factor)
+    return CountAutoencoder(
+        likelihoods.get(likelihood)(), moments, **(SETTINGS["network"] | NETWORK)
+    )
+
+
+def test_one_process_on_a_cpu_needs_no_fabric():
+    assert choose_place("cpu") == Place(CPU)
+    assert choose_device("cpu").type == "cpu"
+
+
+def test_a_device_that_is_not_there_is_refused():
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="'cuda' is not available; here are: .*cpu"):
+            choose_device("cuda")
+
+
+def test_more_gpus_than_there_are_and_double_precision_on_mps_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ConfigError, match="2 devices of kind 'cuda'.*sees 1.*--gpus-per-node"):
+        choose_place("cuda", devices=2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(ConfigError, match="no double precision. Fix: set `device` to cpu"):
+        choose_place("mps", precision="64")
+
+
+SLURM = {
+    "SLURM_JOB_ID": "71", "SLURM_PROCID": "3", "SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2",
+}  # fmt: skip
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "3", "WORLD_SIZE": "4", "GROUP_RANK": "1"}
+
+
+@pytest.mark.parametrize(
+    ("told", "devices", "nodes", "expected"),
+    [
+        ({}, 2, 1, environments.LightningEnvironment),
+        (SLURM | {"SLURM_STEP_NUM_TASKS": "4"}, 2, 2, environments.SLURMEnvironment),
+        (SLURM | {"SLURM_STEP_NUM_TASKS": "4"}, 4, 1, environments.SLURMEnvironment),
+        # a job step of one task, as Snakemake's are, starts the processes of its machine itself
+        (SLURM | {"SLURM_STEP_NUM_TASKS": "1"}, 4, 1, environments.LightningEnvironment),
+        # a batch script without srun: SLURM_NTASKS is set, but nobody has started four
+        (SLURM, 4, 1, environments.LightningEnvironment),
+        (SLURM | {"SLURM_STEP_NUM_TASKS": "4"}, 1, 1, environments.LightningEnvironment),
+        (TORCHRUN, 2, 2, environments.TorchElasticEnvironment),
+    ],
+)
+def test_who_has_started_the_processes(monkeypatch, told, devices, nodes, expected):
+    for name in ("SLURM_STEP_NUM_TASKS", *SLURM, *TORCHRUN):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    found = module._environment(devices, nodes)
+    assert type(found) is expected
+    if expected is environments.SLURMEnvironment:
+        assert (found.world_size(), found.global_rank()) == (4, 3)
+
+
+def test_processes_that_were_not_started_together_are_refused(monkeypatch):
+    for name in ("SLURM_STEP_NUM_TASKS", *SLURM, *TORCHRUN):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match="need 6 processes.*one of 1.*srun --nodes=3 --ntasks-"):
+        module._environment(2, 3)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")  # four at once, but not so many on each node
+    with pytest.raises(ConfigError, match="4 on each node.*one of 4.*--ntasks-per-node=4"):
+        module._environment(4, 1)
+
+
+def test_random_state_and_algorithms_are_left_as_they_were():
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    with seeded(CPU, 5):
+        inside = torch.rand(2)
+    torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
+    with seeded(CPU, 5):
+        torch.testing.assert_close(torch.rand(2), inside, rtol=0, atol=0)
+    with repeatable(CPU, "deterministic"):
+        assert not torch.are_deterministic_algorithms_enabled()
+    with repeatable(torch.device("cuda"), "deterministic"):
+        assert torch.are_deterministic_algorithms_enabled()
+    with repeatable(torch.device("cuda"), "fastest"):
+        assert not torch.are_deterministic_algorithms_enabled()
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("likelihood", likelihoods.names())
+def test_the_estimate_of_memory_is_above_what_a_step_keeps(small_nb, likelihood):
+    """Oracle: the bytes that autograd keeps for the way back, counted once per storage."""
+    model, data = network(small_nb, likelihood), protocols.get("masked")(small_nb)
+    cells, kept, held = 32, {}, []
+
+    def pack(tensor):
+        held.append(tensor)  # no storage is used twice
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    share, generator = data.share(cells, cells), torch.Generator().manual_seed(0)
+    step = data.training_step(range_of(cells), generator, share)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        StepLoss(model, Place(CPU))(step)
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    per_cell = (sum(kept.values()) - weights) / cells
+    assert per_cell < memory.bytes_per_cell(model) < 20 * per_cell
+
+
+def range_of(number):
+    return torch.arange(number).numpy()
+
+
+def lacking(*args, **kwargs):
+    raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def test_too_little_memory_is_told_with_the_batch_size_that_fits(small_nb, monkeypatch):
+    monkeypatch.setattr(Trainer, "epoch", lacking)
+    training = SETTINGS["training"] | {"batch_size": 4096}
+    model = network(small_nb)
+    wanted = 700  # cells
+    room = (memory.bytes_of_weights(model) + wanted * memory.bytes_per_cell(model)) / 0.9 + 9
+    for free, words in (
+        (room, "set training.batch_size to 700 or less"),
+        (1e12, "set training.batch_size to 2048 or less"),  # what failed did not fit
+        (1e3, "not even one cell fits beside the weights; prepare fewer genes"),
+    ):
+        monkeypatch.setattr(memory, "free_bytes", lambda device, free=free: int(free))
+        with pytest.raises(ConfigError, match=words) as told:
+            fit(small_nb, "nb", seed=0, network=NETWORK, training=training, device="cpu")
+        assert "cpu has not enough memory (CUDA out of memory. Tried" in str(told.value)
+        assert "4096 cells × 40 genes" in str(told.value)
+
+
+def test_predictions_without_memory_are_told(small_nb, monkeypatch):
+    model = network(small_nb).eval()
+    for name, function in (("forward", predict_hidden), ("encode", latent_of)):
+        with monkeypatch.context() as patch:
+            patch.setattr(CountAutoencoder, name, lacking)
+            with pytest.raises(ConfigError, match="Predictions take 1,024 cells × 40 genes.*cpu"):
+                function(model, small_nb, range_of(5), device="cpu")
