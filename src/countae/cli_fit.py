@@ -15,7 +15,11 @@ from countae.options import Device, Seed, Threads, escaped, loaded, log, names, 
 EPOCHS_BETWEEN_LINES = 25
 CheckpointSeconds = Annotated[
     float,
-    typer.Option(min=0, help="Training that a kill may cost, in seconds; the result is the same."),
+    typer.Option(
+        min=0,
+        envvar="COUNTAE_CHECKPOINT_SECONDS",
+        help="Training that a kill may cost, in seconds; the result is the same.",
+    ),
 ]
 
 

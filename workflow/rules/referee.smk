@@ -4,6 +4,7 @@ REFEREE = SETTINGS["referee"]
 rule rehearse:
     input:
         counts="results/{dataset}/counts.h5ad",
+        triage=triage_of,
         tuned=tuned_of,
         model=f"results/{{dataset}}/{CONTROL}/seed{SEEDS[0]}/model.safetensors",
     output:
@@ -20,8 +21,8 @@ rule rehearse:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_memory(4000),
-        runtime=600,
+        mem_mb=memory_of("rehearse"),
+        runtime=minutes_of("rehearse"),
         gpu=contract.gpus_per_fit(SETTINGS["device"]),
         device=SETTINGS["device"],
     params:
