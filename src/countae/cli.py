@@ -13,6 +13,7 @@ from rich.table import Table
 
 from countae import __version__, config
 from countae.cli_fit import fit, hide, score, tune, tune_trial
+from countae.cli_status import status
 from countae.cli_verdict import bootstrap, explain, rank, referee, rehearse, verdict
 from countae.config import Source
 from countae.errors import CountaeError, StorageError
@@ -254,6 +255,7 @@ for verb in (
     referee,
     rank,
     explain,
+    status,
 ):
     app.command(verb.__name__.replace("_", "-"))(verb)
 

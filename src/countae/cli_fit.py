@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from countae import config
 from countae.errors import ConfigError, FitDivergedError
 from countae.options import Device, Seed, Threads, escaped, loaded, log, names, settings
 
-EPOCHS_BETWEEN_LINES = 25
+SECONDS_BETWEEN_LINES = 10.0  # of a log at least; and later lines are rarer, as time goes on
 CheckpointSeconds = Annotated[
     float,
     typer.Option(
@@ -86,14 +87,10 @@ def fit(
     from countae.checkpoint import Checkpoint
     from countae.files import write_together
 
-    def progress(epoch: int, loss: float) -> None:
-        if epoch % EPOCHS_BETWEEN_LINES == 0:
-            log.print(f"epoch {epoch + 1}: validation loss {loss:.5f}")
-
     kept = Checkpoint(output, seconds=checkpoint_seconds, tell=_told)
     model, made = training_loop.fit(
         matrix, likelihood, seed=seed, network=network, training=training, device=device,
-        progress=progress, checkpoint=kept,
+        progress=_progress(training["max_epochs"]), checkpoint=kept,
     )  # fmt: skip
     made.tuning_trials = budget
     write_together(
@@ -136,7 +133,7 @@ def tune_trial(
     try:
         _, made = training_loop.fit(
             matrix, likelihood, seed=seed, network=network, training=training, device=device,
-            checkpoint=kept,
+            progress=_progress(training["max_epochs"]), checkpoint=kept,
         )  # fmt: skip
     except FitDivergedError as error:
         seconds = time.perf_counter() - began
@@ -150,6 +147,24 @@ def tune_trial(
         log.print(f"{likelihood}: validation loss {trial.validation_loss:.5f}")
     trial.to_json(output)
     kept.remove()
+
+
+def _progress(most: int) -> Callable[[int, float], None]:
+    """What writes a line now and then: soon at first, then after each tenth more of the time."""
+    began = time.perf_counter()
+    due = 0.0
+
+    def told(epoch: int, loss: float) -> None:
+        nonlocal due
+        seconds = time.perf_counter() - began
+        if seconds < due:
+            return
+        due = max(seconds + SECONDS_BETWEEN_LINES, 1.1 * seconds)
+        log.print(
+            f"epoch {epoch + 1} of at most {most}: validation loss {loss:.5f}, {seconds:.0f} s"
+        )
+
+    return told
 
 
 def _told(sentence: str) -> None:
