@@ -28,12 +28,11 @@ class Need:
     most_cells: float = math.inf  # more cells need no more memory: they are read in blocks
 
 
-# `per fit` of bootstrap and rehearse is multiplied by the number of fits that they make
 NEEDS = {
     "hide": Need(700, 10, 2, 0.1, 25_000),
-    "fit": Need(650, 40, 5, 1.0, 10_000),
-    "tune_trial": Need(650, 40, 5, 1.0, 10_000),
-    "score": Need(650, 40, 5, 0.2, 25_000),
+    "fit": Need(680, 40, 5, 1.0, 10_000),
+    "tune_trial": Need(680, 40, 5, 1.0, 10_000),
+    "score": Need(680, 50, 5, 0.5, 25_000),
     "bootstrap": Need(700, 60, 10, 10.0),
     "rehearse": Need(700, 60, 10, 5.0),
     "verdict": Need(300, 20, 5, 0.1, 25_000),

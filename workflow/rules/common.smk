@@ -193,6 +193,11 @@ def minutes_of(step):
     )
 
 
+def gpus(wildcards):
+    """GPUs of a step that runs networks; without one not even 0, which Kubernetes would refuse."""
+    return contract.gpus_per_fit(SETTINGS["device"]) or None
+
+
 def memory_of_source(wildcards, input, attempt):
     """Memory to prepare counts: they are read in blocks, so that it does not grow for ever."""
     return attempt * int(1000 + min(2 * input.size_mb, 6000))

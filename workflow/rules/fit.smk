@@ -16,7 +16,7 @@ rule fit:
     resources:
         mem_mb=memory_of("fit"),
         runtime=minutes_of("fit"),
-        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        gpu=gpus,
         device=SETTINGS["device"],
     params:
         settings=fit_settings,

@@ -71,7 +71,7 @@ rule hide:
     resources:
         mem_mb=memory_of("hide"),
         runtime=minutes_of("hide"),
-        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        gpu=gpus,
         device=SETTINGS["device"],
     params:
         model=lambda wildcards, input: as_options(

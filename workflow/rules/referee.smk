@@ -23,7 +23,7 @@ rule rehearse:
     resources:
         mem_mb=memory_of("rehearse"),
         runtime=minutes_of("rehearse"),
-        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        gpu=gpus,
         device=SETTINGS["device"],
     params:
         arms=as_options({"likelihoods": SETTINGS["likelihoods"], "seeds": SEEDS}),

@@ -17,7 +17,7 @@ rule score:
     resources:
         mem_mb=memory_of("score"),
         runtime=minutes_of("score"),
-        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        gpu=gpus,
         device=SETTINGS["device"],
     params:
         metrics=metric_options(),

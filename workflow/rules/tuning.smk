@@ -14,7 +14,7 @@ rule tune_trial:
     resources:
         mem_mb=memory_of("tune_trial"),
         runtime=minutes_of("tune_trial"),
-        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        gpu=gpus,
         device=SETTINGS["device"],
     params:
         settings=trial_options,

@@ -18,7 +18,7 @@ rule bootstrap:
     resources:
         mem_mb=memory_of("bootstrap"),
         runtime=minutes_of("bootstrap"),
-        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        gpu=gpus,
         device=SETTINGS["device"],
     params:
         folder=subpath(output[0], parent=True),
