@@ -2,8 +2,8 @@
 
     python benchmarks/clusters.py FOLDER … --overhead SECONDS --write docs/clusters.md
 
-Each FOLDER holds a finished run of the workflow. Time and memory are those of its `benchmark:` files; the
-number of jobs is that of a dry run; the makespans come from a simulation of the scheduler.
+Each FOLDER holds a finished run of the workflow. Time and memory are those of its `benchmark:`
+files; the number of jobs is that of a dry run; the makespans come from a simulated scheduler.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def asked_and_used(rows: list[dict]) -> list[str]:
     for row in rows:
         kinds[row["step"], row["entries"]].append(row)
     text = [
-        "| step | million entries | jobs | used at most, MB | asked, MB | longest, s | asked, min |",
+        "| step | million entries | jobs | used, MB | asked, MB | longest, s | asked, min |",
         "|---|---|---|---|---|---|---|",
     ]
     for (step, size), some in sorted(kinds.items()):

@@ -1,4 +1,4 @@
-"""Memory and time to ask a scheduler for: a line per step, over the size of the prepared counts."""
+"""Memory and time to ask a scheduler for: a line per step over the size of prepared counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run of the workflow stands, from the files that it leaves: logs, benchmarks, Snakemake's log."""
+"""How a run of the workflow stands, from what it leaves: logs, benchmarks, Snakemake's log."""
 
 from __future__ import annotations
 

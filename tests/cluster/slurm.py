@@ -1,7 +1,7 @@
 """A small SLURM on this machine: munged, slurmctld and two slurmd with pretended GPUs.
 
-Everything lies in one folder but the link /etc/slurm/slurm.conf, which SLURM's own commands need inside
-jobs. What was started is stopped by its process ids, whatever happens.
+Everything lies in one folder but the link /etc/slurm/slurm.conf, which SLURM's own commands need
+inside jobs. What was started is stopped by its process ids, whatever happens.
 """
 
 from __future__ import annotations
@@ -120,6 +120,11 @@ class Slurm:
         words = ["scontrol", "update", f"NodeName={node}", f"State={state}", "Reason=test"]
         subprocess.run(words, check=True)
 
+    def limit(self, job: str, *, minutes: int) -> None:
+        """Shorten the time that a job has in all."""
+        words = ["scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}"]
+        subprocess.run(words, check=True)
+
     def cancel(self, *jobs: str) -> None:
         """End jobs now, without the time that they have to end by themselves."""
         subprocess.run(["scancel", "--signal=KILL", "--full", *jobs], check=True)
@@ -138,9 +143,7 @@ class Slurm:
                 device = self.folder / "run" / f"{node}gpu{gpu}"
                 os.mknod(device, 0o600 | stat.S_IFCHR, os.makedev(240, gpu))
                 gres.append(f"NodeName={node} Name=gpu Type=h100 File={device}")
-        text = CONF.format(
-            host=socket.gethostname(), folder=self.folder, nodes="\n".join(nodes)
-        )
+        text = CONF.format(host=socket.gethostname(), folder=self.folder, nodes="\n".join(nodes))
         (self.folder / "slurm.conf").write_text(text)
         (self.folder / "gres.conf").write_text("\n".join(gres) + "\n")
         key = self.folder / "munge" / "key"

@@ -26,9 +26,7 @@ def test_the_container_has_the_python_and_the_packages_of_the_lock():
 
 def test_the_container_copies_what_is_there_and_what_the_package_is_built_of():
     copied = {
-        word
-        for line in re.findall(r"^COPY (.+) \S+$", CONTAINER, re.M)
-        for word in line.split()
+        word for line in re.findall(r"^COPY (.+) \S+$", CONTAINER, re.M) for word in line.split()
     }
     assert all((ROOT / name).exists() for name in copied)
     assert {"src", "workflow", "envs", "pyproject.toml", "README.md", "LICENSE"} <= copied
@@ -75,5 +73,7 @@ def test_rules_have_no_retries_of_their_own():
 def test_the_lock_for_clusters_has_the_plugin_that_the_package_names():
     lock = (ROOT / "envs/cluster.lock").read_text()
     version = re.search(r"^snakemake-executor-plugin-slurm==(\d+)\.(\d+)", lock, re.M)
-    wanted = re.search(r"executor-plugin-slurm>=(\d+)\.(\d+)", (ROOT / "pyproject.toml").read_text())
+    wanted = re.search(
+        r"executor-plugin-slurm>=(\d+)\.(\d+)", (ROOT / "pyproject.toml").read_text()
+    )
     assert version.groups() == wanted.groups()

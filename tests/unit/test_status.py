@@ -112,7 +112,9 @@ def test_time_left_by_hand(folder):
 def test_what_a_person_reads(folder):
     text = describe(folder, lines=2, now=NOW)
     assert f"{folder}: 3 done, 1 running, 1 failed, 2 to do" in text
-    assert "failed: logs/tiny/nb/seed4/fit.log, 5 min ago\n    two\n    error: no such gene" in text
+    assert (
+        "failed: logs/tiny/nb/seed4/fit.log, 5 min ago\n    two\n    error: no such gene" in text
+    )
     assert "running: logs/tiny/nb/seed5/fit.log, 2 min ago\n    epoch 26: loss 0.5\n" in text
     assert "About 5 min left at this pace, and 1 steps of kinds that none has finished of" in text
     assert "last wrote something 60 s ago" in text
