@@ -102,7 +102,7 @@ def test_a_step_that_runs_again_is_not_done(folder):
 
 
 def test_time_left_by_hand(folder):
-    """Spent: 1 + 4 + 6 min by finished steps, 4 + 6 by those under way, in 7 min; 3 fits of 5 min."""
+    """Spent in 7 min: 1 + 4 + 6 min by finished steps, 4 + 6 by others; 3 fits of 5 min left."""
     left, unknown = seconds_left(read_run(folder))
     at_a_time = (1 + 4 + 6 + 4 + 6) / 7
     assert left == pytest.approx(3 * 5 * 60 / at_a_time)

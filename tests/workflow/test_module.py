@@ -36,10 +36,8 @@ rule everything:
 
 
 def test_another_workflow_plans_all_of_it_under_its_prefix(tmp_path):
-    source = (
-        tmp_path / "counts.h5ad"
-    )  # of the other workflow: a path from the root keeps its place
-    source.write_bytes(b"")
+    source = tmp_path / "counts.h5ad"
+    source.write_bytes(b"")  # the prefix leaves a whole path alone
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "config.yaml").write_text(yaml.safe_dump(CONFIG))
     (tmp_path / "config" / "datasets.tsv").write_text(
