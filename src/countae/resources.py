@@ -26,16 +26,17 @@ class Need:
     minutes: float
     minutes_per_million: float
     most_cells: float = math.inf  # more cells need no more memory: they are read in blocks
+    most_in_time: float = math.inf  # nor time: an epoch and what is scored are bounded
 
 
 NEEDS = {
     "hide": Need(700, 10, 2, 0.1, 25_000),
-    "fit": Need(680, 40, 5, 1.0, 10_000),
-    "tune_trial": Need(680, 40, 5, 1.0, 10_000),
-    "score": Need(680, 50, 5, 0.5, 25_000),
-    "bootstrap": Need(700, 60, 10, 10.0),
-    "rehearse": Need(700, 60, 10, 5.0),
-    "verdict": Need(300, 20, 5, 0.1, 25_000),
+    "fit": Need(680, 40, 5, 1.0, 10_000, 128_000),
+    "tune_trial": Need(680, 40, 5, 1.0, 10_000, 128_000),
+    "score": Need(680, 50, 5, 0.5, 25_000, 25_000),
+    "bootstrap": Need(750, 60, 10, 3.0, most_in_time=128_000),
+    "rehearse": Need(750, 60, 10, 3.0, most_in_time=128_000),
+    "verdict": Need(300, 20, 5, 0.1, 25_000, 25_000),
     "export": Need(500, 20, 5, 0.1),
 }
 
@@ -49,15 +50,13 @@ def entries(triage: str | Path, *, most_cells: float = math.inf) -> float:
 def memory_mb(step: str, triage: str | Path, *, attempt: int = 1) -> int:
     """Megabytes to ask for; an attempt after a failure asks for as much more."""
     need = NEEDS[step]
-    used = need.megabytes + need.megabytes_per_million * entries(
-        triage, most_cells=need.most_cells
-    )
+    size = entries(triage, most_cells=need.most_cells)
+    used = need.megabytes + need.megabytes_per_million * size
     return attempt * math.ceil(WORKFLOW_MB + MARGIN * used)
 
 
 def minutes(step: str, triage: str | Path, *, attempt: int = 1) -> int:
     """Minutes to ask for; an attempt after a failure asks for as much more."""
     need = NEEDS[step]
-    return attempt * math.ceil(
-        SLOWEST * (need.minutes + need.minutes_per_million * entries(triage))
-    )
+    size = entries(triage, most_cells=need.most_in_time)
+    return attempt * math.ceil(SLOWEST * (need.minutes + need.minutes_per_million * size))

@@ -39,13 +39,20 @@ def test_a_further_attempt_asks_for_as_much_more(triage):
         assert [ask("fit", path, attempt=n) / ask("fit", path) for n in (1, 2, 3)] == [1, 2, 3]
 
 
-def test_memory_that_is_bounded_stops_growing_and_time_does_not(triage):
-    few, many = triage(10_000, 2_000), None
-    memory, time = resources.memory_mb("fit", few), resources.minutes("fit", few)
-    many = triage(1_000_000, 2_000)
-    assert resources.memory_mb("fit", many) == memory
-    assert resources.minutes("fit", many) > 50 * time / 10
-    assert resources.memory_mb("bootstrap", many) > 10 * memory
+def test_memory_that_is_bounded_stops_growing_before_time_does(triage):
+    """A fit holds few cells, an epoch has at most 128,000; a bootstrap holds all."""
+    asked = [
+        [ask(step, triage(cells, 2_000)) for cells in (10_000, 128_000, 1_000_000)]
+        for ask, step in (
+            (resources.memory_mb, "fit"),
+            (resources.minutes, "fit"),
+            (resources.memory_mb, "bootstrap"),
+        )
+    ]
+    memory, time, of_all = asked
+    assert memory[0] == memory[1] == memory[2]
+    assert 5 * time[0] < time[1] == time[2]
+    assert of_all[0] < of_all[1] < of_all[2]
 
 
 def test_a_missing_triage_is_told_to_snakemake(tmp_path):
