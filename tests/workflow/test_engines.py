@@ -9,11 +9,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from test_workflow import configured
 
 ROOT = Path(__file__).parents[2]
 # a folder in place of a bucket, for which credentials would be needed
 STORAGE = ["--default-storage-provider", "fs", "--default-storage-prefix", "bucket"]
+
+
+def configured(folder: Path) -> Path:
+    (folder / "config").mkdir()
+    (folder / "config" / "config.yaml").write_text("likelihoods: [mse_log1p, nb]\nseeds: [0]\n")
+    (folder / "config" / "datasets.tsv").write_text("id\tsource\tgenes\ntiny\tsimulate:nb\tall\n")
+    return folder
 
 
 @pytest.mark.slow
