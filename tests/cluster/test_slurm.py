@@ -34,6 +34,7 @@ CONFIG = {
 ROWS = "id\tsource\tlabel_key\tgenes\ntiny\tsimulate:nb\tcell_type\tall\n"
 FITS = ["poisson/seed0", "nb/seed0", "nb/seed1"]  # the last is of the A/A arm
 MODELS = [f"results/tiny/{fit}/model.safetensors" for fit in FITS]
+GROUPS = ("scoring", "references", "deciding")  # of the profile
 # what may differ between two runs: time and memory of a fit, and the page that shows them
 COST = ("seconds", "peak_memory_mb")
 
@@ -218,7 +219,7 @@ def test_a_killed_run_goes_on_where_it_was(cluster, undisturbed):
 def rule(job: dict[str, str]) -> str:
     """Rule, or group of rules, of a SLURM job, from the comment that the plugin writes."""
     name = job["Comment"].removeprefix("rule_").split("_wildcards_")[0]
-    return name.removeprefix("group_")
+    return next((group for group in GROUPS if name.startswith(f"{group}_")), name)
 
 
 def asked(job: dict[str, str]) -> list[str]:
