@@ -115,6 +115,10 @@ class Slurm:
         lines = [line for line in text.splitlines() if line.startswith("JobId=")]
         return [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines]
 
+    def logged(self) -> str:
+        """What the daemons of the nodes have written."""
+        return "".join(path.read_text() for path in self.folder.glob("log/slurmd.*.log"))
+
     def set_node(self, node: str, state: str) -> None:
         """Drain a node, or take it up again."""
         words = ["scontrol", "update", f"NodeName={node}", f"State={state}", "Reason=test"]

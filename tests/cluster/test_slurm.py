@@ -164,7 +164,8 @@ def test_what_is_killed_for_memory_or_time_is_tried_again(cluster, undisturbed):
         COUNTAE_CHECKPOINT_SECONDS="0",
     )  # fmt: skip
     try:
-        assert wait(lambda: states(cluster, folder)[:1] == ["OUT_OF_MEMORY"], LONGEST)
+        assert wait(lambda: states(cluster, folder)[:1] == ["FAILED"], LONGEST)
+        assert "exceeded memory limit" in cluster.slurm.logged()
         hanging = stopped_fit(folder, MODELS[1])
         cluster.slurm.limit(cluster.waiting(folder)[0], minutes=1)
         assert wait(lambda: states(cluster, folder)[1:2] == ["TIMEOUT"], LONGEST)
@@ -174,7 +175,7 @@ def test_what_is_killed_for_memory_or_time_is_tried_again(cluster, undisturbed):
         process.kill()
         process.wait()
     jobs = cluster.jobs(folder)
-    assert [job["JobState"] for job in jobs] == ["OUT_OF_MEMORY", "TIMEOUT", "COMPLETED"]
+    assert [job["JobState"] for job in jobs] == ["FAILED", "TIMEOUT", "COMPLETED"]
     assert [job["MinMemoryNode"] for job in jobs] == ["500M", "2000M", "4500M"]
     assert "training goes on after epoch" in log_of(folder, FITS[1])
     assert digests(folder, MODELS[1:2]) == digests(undisturbed[0], MODELS[1:2])
