@@ -32,7 +32,7 @@ test-all: $(BIN)/.installed  ## the same with the long tests
 SLURM := slurmctld slurmd slurm-client munge
 # as root on Debian or Ubuntu; installs and starts a SLURM of two nodes on this machine, and stops it
 test-cluster: $(BIN)/.installed  ## run the workflow through a real SLURM, made here (ten minutes)
-	@command -v slurmctld munged >/dev/null || { apt-get update -qq && \
+	@{ command -v slurmctld && command -v slurmd && command -v munged; } >/dev/null || { apt-get update -qq && \
 	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SLURM); }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/cluster.lock
 	@COUNTAE_CLUSTER=1 $(BIN)/python -m pytest -s -m cluster tests/cluster
