@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DATA ?= $(COUNTAE_DATA)
 
-.PHONY: demo test test-all test-browser test-gpu fmt lint new-likelihood docs dag lock help clean
+.PHONY: demo test test-all test-browser test-cluster test-gpu fmt lint new-likelihood docs dag lock help clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -24,10 +24,10 @@ demo: $(BIN)/.installed  ## run the workflow on the built-in data and print the 
 	@echo "Report: $(CURDIR)/results/report.html"
 
 test: $(BIN)/.installed  ## run the test suite (a few minutes)
-	@COUNTAE_DATA=$(DATA) $(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not browser"
+	@COUNTAE_DATA=$(DATA) $(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not browser and not cluster"
 
 test-all: $(BIN)/.installed  ## the same with the long tests
-	@COUNTAE_DATA=$(DATA) $(BIN)/python -m pytest -n 2 -m "not gpu and not browser"
+	@COUNTAE_DATA=$(DATA) $(BIN)/python -m pytest -n 2 -m "not gpu and not browser and not cluster"
 
 test-browser: $(BIN)/.installed  ## open the report in Chromium (which must be installed), without a network
 	@$(BIN)/python -m pytest tests/browser -m browser
@@ -35,6 +35,14 @@ test-browser: $(BIN)/.installed  ## open the report in Chromium (which must be i
 test-gpu: $(BIN)/.installed  ## on a machine with a CUDA device: tests, throughput, agreement, memory
 	@$(BIN)/python tests/gpu/report.py
 	@$(BIN)/python -m pytest -m gpu tests/gpu tests/unit/test_fit.py
+
+SLURM := slurmctld slurmd slurm-client munge
+# as root on Debian or Ubuntu; installs and starts a SLURM of two nodes on this machine, and stops it
+test-cluster: $(BIN)/.installed  ## run the workflow through a real SLURM, made here (ten minutes)
+	@{ command -v slurmctld && command -v slurmd && command -v munged; } >/dev/null || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SLURM); }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/cluster.lock
+	@COUNTAE_CLUSTER=1 $(BIN)/python -m pytest -s -m cluster tests/cluster
 
 lint: $(BIN)/.installed  ## check form: ruff, snakefmt, snakemake --lint, mypy, spelling
 	ruff check .

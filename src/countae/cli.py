@@ -14,6 +14,7 @@ from countae import __version__, config
 from countae.cli_fit import fit, hide, score, tune, tune_trial
 from countae.cli_list import list_members, new_likelihood
 from countae.cli_report import figures
+from countae.cli_status import status
 from countae.cli_tell import explain, rank, referee
 from countae.cli_verdict import bootstrap, rehearse, verdict
 from countae.config import Source
@@ -228,7 +229,8 @@ for verb in (hide, fit, tune_trial, tune, score, bootstrap, verdict, rank):
 for verb in (rehearse, referee, figures, new_likelihood):
     app.command(verb.__name__.replace("_", "-"), rich_help_panel=MORE)(verb)
 app.command("list", rich_help_panel=START)(list_members)
-app.command(rich_help_panel=START)(explain)
+for verb in (status, explain):
+    app.command(rich_help_panel=START)(verb)
 
 
 @app.command(rich_help_panel=STEPS)

@@ -32,7 +32,11 @@ Likelihood = Annotated[
 ]
 CheckpointSeconds = Annotated[
     float,
-    typer.Option(min=0, help="Training that a kill may cost, in seconds; the result is the same."),
+    typer.Option(
+        min=0,
+        envvar="COUNTAE_CHECKPOINT_SECONDS",
+        help="Training that a kill may cost, in seconds; the result is the same.",
+    ),
 ]
 
 
@@ -171,6 +175,7 @@ def tune_trial(
     if is_first():
         trial.to_json(output)
         kept.remove()
+
 
 
 def _told(sentence: str) -> None:

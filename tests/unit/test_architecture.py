@@ -99,6 +99,8 @@ ALLOWED = {
     "fingerprint": set(),
     "launch": {"prepare"},
     "ranking": set(),
+    "resources": set(),
+    "status": set(),
     "options": set(),
     "tuning": set(),
 }

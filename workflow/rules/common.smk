@@ -4,6 +4,7 @@ from itertools import chain, islice
 
 import countae
 from countae import config as contract
+from countae import resources as needs
 from countae import simulate, sources, tuning
 from countae.errors import CountaeError
 from countae.fingerprint import fingerprint
@@ -178,6 +179,36 @@ def scaled_memory(megabytes):
     return lambda wildcards, attempt: megabytes * attempt
 
 
+def memory_of(step):
+    """Memory of a step by the size of its data, which grows with each attempt."""
+    return lambda wildcards, input, attempt: needs.memory_mb(
+        step, input.triage, attempt=attempt
+    )
+
+
+def minutes_of(step):
+    """Time of a step by the size of its data, which grows with each attempt."""
+    return lambda wildcards, input, attempt: needs.minutes(
+        step, input.triage, attempt=attempt
+    )
+
+
+def gpus(wildcards):
+    """GPUs of a step that runs networks; without one not even 0, which Kubernetes would refuse."""
+    return contract.gpus_per_fit(SETTINGS["device"]) or None
+
+
+def memory_of_source(wildcards, input, attempt):
+    """Memory to prepare counts: they are read in blocks, so that it does not grow for ever."""
+    return attempt * int(1000 + min(2 * input.size_mb, 6000))
+
+
+def triage_of(wildcards):
+    """What says how large a data set is, and so what its steps need."""
+    dataset, *_ = wildcards.dataset.split("/")
+    return f"results/{dataset}/triage.json"
+
+
 def network_for_hiding(wildcards):
     """The network around whose means NB splitting finds dispersions; thinning needs none."""
     if wildcards.protocol != "nb_splitting":
@@ -224,6 +255,11 @@ def what_was_scored(wildcards):
             file=scores,
         ),
     ]
+
+
+def folders_of_verdicts(wildcards, input):
+    """Folders of data sets' results, wherever a workflow that uses this one puts them."""
+    return [os.path.dirname(path) for path in input.verdicts]
 
 
 def drawn_for(wildcards):

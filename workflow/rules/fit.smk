@@ -1,6 +1,7 @@
 rule fit:
     input:
         counts="results/{dataset}/counts.h5ad",
+        triage=triage_of,
         tuned="results/{dataset}/{likelihood}/tuning.json" if TRIALS else [],
     output:
         model="results/{dataset}/{likelihood}/seed{seed}/model.safetensors",
@@ -13,9 +14,9 @@ rule fit:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_memory(2000),
-        runtime=120,
-        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        mem_mb=memory_of("fit"),
+        runtime=minutes_of("fit"),
+        gpu=gpus,
         device=SETTINGS["device"],
     params:
         settings=fit_settings,

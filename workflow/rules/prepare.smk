@@ -38,8 +38,8 @@ rule prepare:
         "../../envs/counts.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_memory(4000),
-        runtime=60,
+        mem_mb=memory_of_source,
+        runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         source=source_argument,
         row=row_options,
@@ -55,6 +55,7 @@ rule prepare:
 rule hide:
     input:
         counts="results/{dataset}/counts.h5ad",
+        triage=triage_of,
         model=network_for_hiding,
     output:
         "results/{dataset}/{protocol}/counts.h5ad",
@@ -68,9 +69,9 @@ rule hide:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_memory(4000),
-        runtime=60,
-        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        mem_mb=memory_of("hide"),
+        runtime=minutes_of("hide"),
+        gpu=gpus,
         device=SETTINGS["device"],
     params:
         model=lambda wildcards, input: as_options(

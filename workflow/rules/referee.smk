@@ -4,6 +4,7 @@ REFEREE = SETTINGS["referee"]
 rule rehearse:
     input:
         counts="results/{dataset}/counts.h5ad",
+        triage=triage_of,
         tuned=tuned_of,
         model=f"results/{{dataset}}/{CONTROL}/seed{SEEDS[0]}/model.safetensors",
     output:
@@ -20,9 +21,9 @@ rule rehearse:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_memory(4000),
-        runtime=600,
-        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        mem_mb=memory_of("rehearse"),
+        runtime=minutes_of("rehearse"),
+        gpu=gpus,
         device=SETTINGS["device"],
     params:
         arms=as_options({"likelihoods": SETTINGS["likelihoods"], "seeds": SEEDS}),

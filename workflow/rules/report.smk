@@ -4,7 +4,7 @@ RANKING = ["results/ranking.json"] if len(DATASETS) > 1 else []
 
 rule rank:
     input:
-        expand("results/{dataset}/verdict.json", dataset=DATASETS),
+        verdicts=expand("results/{dataset}/verdict.json", dataset=DATASETS),
     output:
         "results/ranking.json",
     log:
@@ -18,7 +18,7 @@ rule rank:
         mem_mb=scaled_memory(1000),
         runtime=10,
     params:
-        folders=[f"results/{dataset}" for dataset in DATASETS],
+        folders=folders_of_verdicts,
         code=fingerprint("rank"),
     message:
         "Rank the losses over the data sets"
@@ -28,7 +28,6 @@ rule rank:
 
 rule report:
     input:
-        expand("results/{dataset}/verdict.json", dataset=DATASETS),
         expand("results/{dataset}/verdict_genes.parquet", dataset=DATASETS),
         expand("results/{dataset}/triage.json", dataset=DATASETS),
         expand(
@@ -37,6 +36,7 @@ rule report:
         ),
         expand("results/{dataset}/{dataset}.h5ad", dataset=DATASETS),
         RANKING,
+        verdicts=expand("results/{dataset}/verdict.json", dataset=DATASETS),
     output:
         report(
             "results/report.html",
@@ -55,7 +55,7 @@ rule report:
         mem_mb=scaled_memory(4000),
         runtime=60,
     params:
-        folders=[f"results/{dataset}" for dataset in DATASETS],
+        folders=folders_of_verdicts,
         title=SETTINGS["report"]["title"],
         code=fingerprint("report"),
     message:

@@ -1,6 +1,7 @@
 rule score:
     input:
         counts="results/{dataset}/counts.h5ad",
+        triage=triage_of,
         model="results/{dataset}/{likelihood}/seed{seed}/model.safetensors",
     output:
         scores="results/{dataset}/{likelihood}/seed{seed}/scores.parquet",
@@ -14,9 +15,9 @@ rule score:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_memory(4000),
-        runtime=60,
-        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        mem_mb=memory_of("score"),
+        runtime=minutes_of("score"),
+        gpu=gpus,
         device=SETTINGS["device"],
     params:
         metrics=metric_options(),
@@ -33,6 +34,7 @@ rule score:
 rule score_baseline:
     input:
         counts="results/{dataset}/counts.h5ad",
+        triage=triage_of,
     output:
         scores="results/{dataset}/{baseline}/seed0/scores.parquet",
         cells="results/{dataset}/{baseline}/seed0/cells.parquet",
@@ -45,8 +47,8 @@ rule score_baseline:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_memory(4000),
-        runtime=60,
+        mem_mb=memory_of("score"),
+        runtime=minutes_of("score"),
     params:
         metrics=metric_options(),
         code=fingerprint("score"),

@@ -1,6 +1,7 @@
 rule tune_trial:
     input:
         counts="results/{dataset}/counts.h5ad",
+        triage=triage_of,
     output:
         "results/{dataset}/{likelihood}/tuning/trial{trial}.json",
     log:
@@ -11,9 +12,9 @@ rule tune_trial:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_memory(2000),
-        runtime=120,
-        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        mem_mb=memory_of("tune_trial"),
+        runtime=minutes_of("tune_trial"),
+        gpu=gpus,
         device=SETTINGS["device"],
     params:
         settings=trial_options,

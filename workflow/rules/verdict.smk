@@ -3,6 +3,7 @@ rule bootstrap:
         what_was_scored,
         tuned=tuned_of,
         model=f"results/{{dataset}}/{CONTROL}/seed{SEEDS[0]}/model.safetensors",
+        triage=triage_of,
     output:
         "results/{dataset}/bootstrap.json",
     log:
@@ -15,9 +16,9 @@ rule bootstrap:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_memory(4000),
-        runtime=600,
-        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        mem_mb=memory_of("bootstrap"),
+        runtime=minutes_of("bootstrap"),
+        gpu=gpus,
         device=SETTINGS["device"],
     params:
         folder=subpath(output[0], parent=True),
@@ -39,6 +40,7 @@ rule verdict:
         what_was_scored,
         lambda wildcards: verdicts_of(wildcards.dataset),
         drawn=drawn_for,
+        triage=triage_of,
     output:
         verdict=report(
             "results/{dataset}/verdict.json",
@@ -56,8 +58,8 @@ rule verdict:
         "../../envs/counts.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_memory(4000),
-        runtime=60,
+        mem_mb=memory_of("verdict"),
+        runtime=minutes_of("verdict"),
     params:
         folder=subpath(output.verdict, parent=True),
         arms=verdict_arms,
@@ -77,13 +79,13 @@ rule export:
     input:
         "results/{dataset}/verdict.json",
         "results/{dataset}/verdict_genes.parquet",
-        "results/{dataset}/triage.json",
         "results/{dataset}/counts.h5ad",
         expand(
             "results/{{dataset}}/{likelihood}/seed{seed}/model.safetensors",
             likelihood=SETTINGS["likelihoods"],
             seed=SEEDS[0],
         ),
+        triage=triage_of,
     output:
         "results/{dataset}/{dataset}.h5ad",
     log:
@@ -96,8 +98,8 @@ rule export:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_memory(4000),
-        runtime=60,
+        mem_mb=memory_of("export"),
+        runtime=minutes_of("export"),
     params:
         folder=subpath(output[0], parent=True),
         arms=as_options({"likelihoods": SETTINGS["likelihoods"], "seed": SEEDS[0]}),

@@ -1,0 +1,62 @@
+"""Memory and time to ask a scheduler for: a line per step over the size of prepared counts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from countae.files import read_json
+
+WORKFLOW_MB = 350  # of a job is the workflow engine itself
+MARGIN = 1.3  # of what is asked over the line through the measured peaks
+SLOWEST = 4.0  # times slower than where it was measured may a processor be
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a step used, as a line over millions of entries (cell, gene) of the prepared counts.
+
+    Measured by ``benchmarks/resources.py``; docs/clusters.md compares it with what is asked.
+    """
+
+    megabytes: float  # without data: libraries
+    megabytes_per_million: float
+    minutes: float
+    minutes_per_million: float
+    most_cells: float = math.inf  # more cells need no more memory: they are read in blocks
+    most_in_time: float = math.inf  # nor time: an epoch and what is scored are bounded
+
+
+NEEDS = {
+    "hide": Need(700, 10, 2, 0.1, 25_000),
+    "fit": Need(680, 40, 5, 1.0, 10_000, 128_000),
+    "tune_trial": Need(680, 40, 5, 1.0, 10_000, 128_000),
+    "score": Need(680, 50, 5, 0.5, 25_000, 25_000),
+    "bootstrap": Need(750, 60, 10, 3.0, most_in_time=128_000),
+    "rehearse": Need(750, 60, 10, 3.0, most_in_time=128_000),
+    "verdict": Need(300, 20, 5, 0.1, 25_000, 25_000),
+    "export": Need(500, 20, 5, 0.1),
+}
+
+
+def entries(triage: str | Path, *, most_cells: float = math.inf) -> float:
+    """Millions of entries (cell, gene) of prepared counts, from their ``triage.json``."""
+    made: dict[str, Any] = read_json(triage)["modelled"]
+    return min(made["cells"], most_cells) * made["genes"] / 1e6
+
+
+def memory_mb(step: str, triage: str | Path, *, attempt: int = 1) -> int:
+    """Megabytes to ask for; an attempt after a failure asks for as much more."""
+    need = NEEDS[step]
+    size = entries(triage, most_cells=need.most_cells)
+    used = need.megabytes + need.megabytes_per_million * size
+    return attempt * math.ceil(WORKFLOW_MB + MARGIN * used)
+
+
+def minutes(step: str, triage: str | Path, *, attempt: int = 1) -> int:
+    """Minutes to ask for; an attempt after a failure asks for as much more."""
+    need = NEEDS[step]
+    size = entries(triage, most_cells=need.most_in_time)
+    return attempt * math.ceil(SLOWEST * (need.minutes + need.minutes_per_million * size))
