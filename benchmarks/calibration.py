@@ -28,7 +28,7 @@ from countae.counts import CountMatrix
 from countae.noise import fit_noise
 from countae.prepare import prepare
 from countae.rehearsal import judge
-from countae.score import noise_cells
+from countae.noise import noise_cells
 from countae.simulate import has_oracle
 
 RIGHT = {

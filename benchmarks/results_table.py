@@ -1,0 +1,2 @@
+"""Placeholder."""
+def tables(rows): return ""
