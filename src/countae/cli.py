@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from countae import __version__, config
-from countae.cli_fit import fit, hide, score, tune, tune_trial
+from countae.cli_fit import fit, hide, peer, score, tune, tune_trial
 from countae.cli_verdict import bootstrap, explain, rank, referee, rehearse, verdict
 from countae.config import Source
 from countae.errors import CountaeError, StorageError
@@ -76,11 +76,11 @@ def main_options(
 @app.command("list")
 def list_members(
     kind: Annotated[
-        Literal["likelihoods", "metrics", "baselines", "simulators", "protocols"],
+        Literal["likelihoods", "metrics", "baselines", "peers", "simulators", "protocols"],
         typer.Argument(help="What to list."),
     ],
 ) -> None:
-    """Show what exists: losses, metrics, baselines, simulators, hold-out protocols.
+    """Show what exists: losses, metrics, baselines, peers, simulators, hold-out protocols.
 
     Example: countae list likelihoods
     """
@@ -247,6 +247,7 @@ for verb in (
     fit,
     tune_trial,
     tune,
+    peer,
     score,
     bootstrap,
     verdict,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from countae import baselines, metrics, protocols
+from countae.baselines._base import Baseline
+from countae.baselines._file import read_predictions
 from countae.counts import CountMatrix
 from countae.errors import ScoreError
 from countae.files import write_table, write_together
@@ -103,7 +105,23 @@ def score_baseline(name: str, matrix: CountMatrix, *, wanted: list[str]) -> Scor
             f"{matrix.source}: the oracle needs simulated data, but these carry no truth. Fix: "
             "remove `oracle` from `baselines`; simulated data get it by themselves."
         )
-    member = baselines.get(name)()
+    return _score_member(baselines.get(name)(), matrix, wanted)
+
+
+def score_predictions(path: str | Path, matrix: CountMatrix, *, wanted: list[str]) -> Scores:
+    """Scores of predictions that another program made, on the same entries.
+
+    Raises
+    ------
+    ScoreError
+        When the file is damaged, is of other counts, or lacks cells or parameters.
+    """
+    cells = np.concatenate([test_cells(matrix), noise_cells(matrix)])
+    return _score_member(read_predictions(path, matrix, cells), matrix, wanted)
+
+
+def _score_member(member: Baseline, matrix: CountMatrix, wanted: list[str]) -> Scores:
+    """Each noise family around somebody's means, and their own distribution where they have one."""
     test, fitted = test_cells(matrix), noise_cells(matrix)
     means = member.mean(matrix, test), member.mean(matrix, fitted)
     columns = _noise_columns(matrix, *means, test, fitted)

@@ -36,6 +36,7 @@ rule report:
             dataset=DATASETS if REFEREE["replicates"] else [],
         ),
         expand("results/{dataset}/{dataset}.h5ad", dataset=DATASETS),
+        peer_scores(),
         RANKING,
     output:
         report(

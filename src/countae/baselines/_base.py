@@ -164,9 +164,7 @@ def hold_out(matrix: CountMatrix) -> Protocol:
     return protocols.get(matrix.protocol)(matrix)
 
 
-def taught(
-    matrix: CountMatrix, cells: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def taught(matrix: CountMatrix, cells: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Places in ``cells`` and the training cells to learn from for them: never from themselves."""
     train = np.flatnonzero(matrix.part == "train")
     part = np.full(len(matrix.obs), -1)

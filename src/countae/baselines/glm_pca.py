@@ -14,7 +14,7 @@ from countae.counts import CountMatrix
 from countae.noise import fit_noise
 
 FACTORS = 10
-SWEEPS, STEPS, ENOUGH = 30, 2, 1e-5
+SWEEPS, STEPS, ENOUGH = 30, 2, 1e-4
 
 
 @baseline("glm_pca")
@@ -32,7 +32,7 @@ class GlmPCA(Learner):
     """
 
     title = "NB factor model (GLM-PCA)"
-    settings = (3.0, 10.0, 30.0)  # λ
+    settings = (1.0, 3.0, 10.0)  # λ
 
     def learn(self, reference: Seen, setting: float) -> Predictor:
         model = FactorModel.of(reference, FACTORS, setting)

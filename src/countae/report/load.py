@@ -37,7 +37,8 @@ class Dataset:
 
     ``scores`` is tidy: contestant (a loss or a baseline), seed, noise, metric, level, id, value.
     ``records`` holds the content of each fit.json by loss, those of the A/A arm included.
-    ``referee`` is the content of referee.json, where that was made.
+    ``referee`` is the content of referee.json, where that was made; ``peers`` names those of the
+    baselines that are other programs' networks.
     """
 
     triage: dict[str, Any]
@@ -47,6 +48,7 @@ class Dataset:
     records: dict[str, list[dict[str, Any]]]
     latents: Latents = field(repr=False)
     referee: dict[str, Any] | None = None
+    peers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -157,7 +159,8 @@ def load(folder: Path) -> Dataset:
     scores = _scores(folder, losses, seeds)
     referee = folder / "referee.json"
     found = read_json(referee) if referee.is_file() else None
-    return Dataset(triage, verdict, genes, scores, records, latents, found)
+    peers = tuple(peers_in(folder))
+    return Dataset(triage, verdict, genes, scores, records, latents, found, peers)
 
 
 def _verdict(path: Path) -> dict[str, Any]:
@@ -180,8 +183,12 @@ def _scores(folder: Path, losses: list[str], seeds: list[int]) -> pd.DataFrame:
     baselines = [name for name in others if name not in losses and name != NULL]
     # a baseline has no fit; a loss left from an earlier run has one
     baselines = [n for n in baselines if not (folder / n / "seed0" / "fit.json").exists()]
+    peers = peers_in(folder)
+    baselines = [name for name in baselines if name not in peers]
     wanted = [(name, seed) for name in losses for seed in seeds]
     wanted += [(name, 0) for name in [NULL, *baselines]]
+    of_peers = [(name, seed) for name in peers for seed in seeds]
+    wanted += [at for at in of_peers if (folder / "{}/seed{}/scores.parquet".format(*at)).exists()]
     tables = []
     for name, seed in wanted:
         path = _needed(folder / name / f"seed{seed}" / "scores.parquet")
@@ -194,6 +201,11 @@ def _scores(folder: Path, losses: list[str], seeds: list[int]) -> pd.DataFrame:
             )
         tables.append(table[COLUMNS].assign(contestant=name, seed=seed))
     return pd.concat(tables, ignore_index=True)
+
+
+def peers_in(folder: Path) -> list[str]:
+    """Other programs' networks with results in a folder."""
+    return sorted({path.parent.parent.name for path in folder.glob("*/seed*/peer.json")})
 
 
 def _needed(path: Path) -> Path:
