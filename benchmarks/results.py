@@ -1,9 +1,10 @@
 """Losses, baselines and peers on one table: `python benchmarks/results.py FOLDER`.
 
-Every case, one contestant on one data set with one seed, leaves one JSON file in FOLDER. Cases that
-are there already are not run again, so that a run that was broken off, or one with more seeds or
-data, goes on. Each network is a process of its own with one thread. Peers need `--peer-python`, a
-Python with countae and its extra `peers`; without it they are left out with a message.
+Every case, one contestant on one data set with one seed, leaves one JSON file in FOLDER. Cases
+that are there already are not run again, so that a run that was broken off, or one with more
+seeds or data, goes on. Each network is a process of its own with one thread. Peers need
+`--peer-python`, a Python with countae and its extra `peers`; without it they are left out with a
+message.
 """
 
 from __future__ import annotations

@@ -239,6 +239,5 @@ def score(
     for table in (scores.table, scores.cells):
         table.attrs["counts"] = matrix.info["checksum"]
     scores.save(output, cells, entries)
-    log.print(
-        f"scores of {model or baseline or predictions} on {len(matrix.gene_id):,} genes written to {output}"
-    )
+    of = model or baseline or predictions
+    log.print(f"scores of {of} on {len(matrix.gene_id):,} genes written to {output}")

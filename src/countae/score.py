@@ -121,7 +121,7 @@ def score_predictions(path: str | Path, matrix: CountMatrix, *, wanted: list[str
 
 
 def _score_member(member: Baseline, matrix: CountMatrix, wanted: list[str]) -> Scores:
-    """Each noise family around somebody's means, and their own distribution where they have one."""
+    """Scores of each noise family around somebody's means, and of their own distribution."""
     test, fitted = test_cells(matrix), noise_cells(matrix)
     means = member.mean(matrix, test), member.mean(matrix, fitted)
     columns = _noise_columns(matrix, *means, test, fitted)
