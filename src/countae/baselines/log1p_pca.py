@@ -31,7 +31,7 @@ class Log1pPCA(Learner):
 
     title = "PCA of log1p counts"
     native = True
-    settings = (5, 10, 20, 40)  # components
+    settings = (2, 5, 10, 20, 40)  # components
 
     def learn(self, reference: Seen, setting: int) -> Predictor:
         return LogSpace.of(reference, setting).location
