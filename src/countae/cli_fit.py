@@ -228,14 +228,14 @@ def score(
     from countae.fit import load
     from countae.score import score_baseline, score_network, score_predictions
 
-    if baseline:
-        scores = score_baseline(baseline, matrix, wanted=wanted)
+    if model is not None:
+        network = load(config.existing_file(model, "model"), matrix)
+        scores = score_network(network, matrix, wanted=wanted, device=device)
     elif predictions is not None:
         path = config.existing_file(predictions, "file of predictions")
         scores = score_predictions(path, matrix, wanted=wanted)
     else:
-        network = load(config.existing_file(Path(str(model)), "model"), matrix)
-        scores = score_network(network, matrix, wanted=wanted, device=device)
+        scores = score_baseline(baseline, matrix, wanted=wanted)
     for table in (scores.table, scores.cells):
         table.attrs["counts"] = matrix.info["checksum"]
     scores.save(output, cells, entries)

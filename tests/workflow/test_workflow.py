@@ -134,15 +134,18 @@ def test_peers_without_their_program_are_left_out_and_told(tmp_path):
     assert planned(done)["score_baseline"] == 3  # the null is always there
 
 
-def test_an_environment_brings_the_peers(tmp_path):
-    """Each is trained and scored with every seed, before the report."""
-    conda = ("--software-deployment-method", "conda", "--dry-run", "--printshellcmds")
-    done = snakemake(configured(tmp_path, WITH_PEERS), *conda)
-    if "conda" in done.stderr and done.returncode != 0 and shutil.which("conda") is None:
-        pytest.skip("Snakemake wants to see conda")
+def test_peers_are_planned_where_their_program_is(tmp_path, monkeypatch):
+    """Each is trained and scored with every seed, before the report. A folder stands for scvi."""
+    (tmp_path / "there" / "scvi").mkdir(parents=True)
+    (tmp_path / "there" / "scvi" / "__init__.py").touch()
+    path = f"{tmp_path / 'there'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    monkeypatch.setenv("PYTHONPATH", path)
+    done = snakemake(configured(tmp_path, WITH_PEERS), "--dry-run", "--printshellcmds")
     assert done.returncode == 0, done.stderr
     assert (planned(done)["fit_peer"], planned(done)["score_peer"]) == (4, 4)
-    assert "--peer scvi_nb --seed 4" in done.stdout + done.stderr
+    text = done.stdout + done.stderr
+    assert "--peer scvi_nb --seed 4" in text
+    assert "--predictions results/tiny/scvi_zinb/seed3/predictions.npz" in text
 
 
 def test_the_architecture_of_dca_is_a_configuration(tmp_path):

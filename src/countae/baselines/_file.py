@@ -12,7 +12,7 @@ from countae import likelihoods
 from countae.baselines._base import Baseline
 from countae.counts import CountMatrix
 from countae.errors import ScoreError
-from countae.files import read_array, written_aside
+from countae.files import array_names, read_array, written_aside
 from countae.predict import Prediction
 
 FIX = "Fix: make it again with `countae peer`, or see docs/howto-peers.md."
@@ -75,8 +75,7 @@ def read_predictions(path: str | Path, matrix: CountMatrix, cells: np.ndarray) -
     ScoreError
         When the file is damaged, or does not hold finite values for each entry of these cells.
     """
-    with np.load(path) as file:
-        held = set(file.files)
+    held = array_names(path)
     missing = {"cell_id", "mean"} - held
     if missing:
         raise ScoreError(

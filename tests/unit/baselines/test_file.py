@@ -48,6 +48,13 @@ def test_means_alone_are_scored_with_the_noise_families(exported, small_nb, tmp_
     assert set(found.table["noise"]) == {"mse_counts", "nb", "poisson", "zinb"}
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"no file of arrays"])
+def test_a_file_that_is_none_is_told(small_nb, tmp_path, content):
+    (tmp_path / "p.npz").write_bytes(content)
+    with pytest.raises(ScoreError, match=r"p\.npz: must be an \.npz file .* Fix"):
+        read_predictions(tmp_path / "p.npz", small_nb, scored_cells(small_nb))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
