@@ -93,3 +93,17 @@ def test_it_finds_the_means_of_its_own_data(rng):
     null = np.log(size * seen.rate) - log_mean
     assert error.std() < null.std() / 3
     assert abs(np.median(np.log(model.theta / 2.0))) < np.log(1.4)
+
+
+def test_a_hidden_count_has_no_weight(rng):
+    """Oracle: the same model of the visible genes alone. A hidden count is no zero."""
+    level, loading = rng.normal(1, 0.5, 30), rng.normal(0, 0.5, (30, 2))
+    counts, size = rng.poisson(3.0, (5, 30)).astype(float), rng.uniform(0.5, 2, (5, 1))
+    hidden = np.zeros(counts.shape, dtype=bool)
+    hidden[:, 20:] = True
+    seen = Seen(np.where(hidden, 0.0, counts), size, hidden)
+    part = Seen(counts[:, :20], size, hidden[:, :20])
+    theta = np.full(30, 2.0)
+    found = FactorModel(level, loading, theta, 1.0).factors(seen)
+    expected = FactorModel(level[:20], loading[:20], theta[:20], 1.0).factors(part)
+    np.testing.assert_allclose(found, expected, atol=1e-8)
