@@ -25,10 +25,9 @@ from countae.baselines.oracle import Oracle
 from countae.comparison import paired
 from countae.config import Source
 from countae.counts import CountMatrix
-from countae.noise import fit_noise
+from countae.noise import fit_noise, noise_cells
 from countae.prepare import prepare
 from countae.rehearsal import judge
-from countae.score import noise_cells
 from countae.simulate import has_oracle
 
 RIGHT = {

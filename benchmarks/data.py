@@ -25,7 +25,8 @@ DATA: dict[str, tuple[str, dict[str, str], str]] = {
     "tcells_umi": ("scmark_tcells_umi", {"label_key": "cell_type"}, "500"),
     "worm_10x": ("worm_embryo_10x", {"label_key": "cell.type", "batch_key": "batch"}, "500"),
     "pbmc8k_10x": ("pbmc8k_10x", {}, "500"),
-    "simulated_nb": ("simulate:nb", {}, "all"),
+    "simulated_nb": ("simulate:nb", {"label_key": "cell_type"}, "all"),
+    "simulated_zinb": ("simulate:zinb", {"label_key": "cell_type"}, "all"),
 }  # fmt: skip
 
 THINNING = 0x7411

@@ -28,7 +28,7 @@ from countae.rehearsal import compare, draw_simpler, fitted_design
 from countae.story import questions
 from countae.verdict import decide
 
-REAL = [name for name in DATA if name != "simulated_nb"]
+REAL = [name for name, (source, *_) in DATA.items() if not source.startswith("simulate:")]
 
 
 def one(matrix: CountMatrix, settings: dict[str, Any], protocols: list[str]) -> list[dict]:

@@ -26,8 +26,9 @@ from countae import config, likelihoods, protocols
 from countae.counts import CountMatrix
 from countae.fit import SMALLEST_GAIN, calibrate, held_out_by_block
 from countae.model import CountAutoencoder
+from countae.noise import noise_cells
 from countae.predict import Prediction
-from countae.score import noise_cells, test_cells
+from countae.score import test_cells
 from countae.start import best_constants
 from countae.training import Trainer, validation_loss
 

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from countae import __version__, config
-from countae.cli_fit import fit, hide, score, tune, tune_trial
+from countae.cli_fit import fit, hide, peer, score, tune, tune_trial
 from countae.cli_list import list_members, new_likelihood
 from countae.cli_report import figures
 from countae.cli_status import status
@@ -224,7 +224,7 @@ def prepare(
     log.print(f"{made['cells']:,} cells × {made['genes']:,} genes written to {output}")
 
 
-for verb in (hide, fit, tune_trial, tune, score, bootstrap, verdict, rank):
+for verb in (hide, fit, tune_trial, tune, peer, score, bootstrap, verdict, rank):
     app.command(verb.__name__.replace("_", "-"), rich_help_panel=STEPS)(verb)
 for verb in (rehearse, referee, figures, new_likelihood):
     app.command(verb.__name__.replace("_", "-"), rich_help_panel=MORE)(verb)

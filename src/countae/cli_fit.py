@@ -177,7 +177,6 @@ def tune_trial(
         kept.remove()
 
 
-
 def _told(sentence: str) -> None:
     """Print a sentence, once for all processes that train one network."""
     from countae.devices import is_first
@@ -203,6 +202,35 @@ def tune(
     log.print(f"{found['likelihood']}: best of {found['budget']} trials, {found['chosen']}")
 
 
+def peer(
+    counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
+    output: Annotated[Path, typer.Argument(help="predictions.npz to write.")],
+    name: Annotated[str, typer.Option("--peer", help="See `countae list peers`.")],
+    record: Annotated[Path, typer.Option(help="peer.json to write: versions, epochs, cost.")],
+    seed: Seed = 0,
+    threads: Threads = 1,
+) -> None:
+    """Train another program's network by its own code, and let it predict hidden entries.
+
+    Needs the extra `peers`. Example: countae peer counts.h5ad predictions.npz --peer scvi_zinb
+    --record peer.json
+    """
+    from countae import peers
+
+    member = peers.get(name)()
+    matrix = loaded(counts, threads)
+    from countae.files import write_json, write_together
+
+    found, notes = member.run(matrix, seed=seed)
+    write_together(
+        {
+            output: lambda aside: found.save(aside, matrix.info["checksum"]),
+            record: lambda aside: write_json(aside, notes),
+        }
+    )
+    log.print(f"{member.title}, seed {seed}: {notes['seconds']:.0f} s, predictions in {output}")
+
+
 def score(
     counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
     output: Annotated[Path, typer.Argument(help="scores.parquet to write.")],
@@ -222,6 +250,9 @@ def score(
             help="Metrics, with commas; empty for all.", autocompletion=completing("metrics")
         ),
     ] = "",
+    predictions: Annotated[
+        Path | None, typer.Option(help="Or what `countae peer` or another program predicted.")
+    ] = None,
     threads: Threads = 1,
     device: Device = "auto",
 ) -> None:
@@ -232,21 +263,23 @@ def score(
     """
     from countae import metrics as known
 
-    if (model is None) == (not baseline):
-        raise ConfigError("Name exactly one of --model and --baseline.")
+    if [model is None, not baseline, predictions is None].count(False) != 1:
+        raise ConfigError("Name exactly one of --model, --baseline and --predictions.")
     wanted = [known.check(name) for name in names(metrics)]
     matrix = loaded(counts, threads)
     from countae.fit import load
-    from countae.score import score_baseline, score_network
+    from countae.score import score_baseline, score_network, score_predictions
 
-    if model is None:
-        scores = score_baseline(baseline, matrix, wanted=wanted)
-    else:
+    if model is not None:
         network = load(config.existing_file(model, "model"), matrix)
         scores = score_network(network, matrix, wanted=wanted, device=device)
+    elif predictions is not None:
+        path = config.existing_file(predictions, "file of predictions")
+        scores = score_predictions(path, matrix, wanted=wanted)
+    else:
+        scores = score_baseline(baseline, matrix, wanted=wanted)
     for table in (scores.table, scores.cells):
         table.attrs["counts"] = matrix.info["checksum"]
     scores.save(output, cells, entries)
-    log.print(
-        f"scores of {model or baseline} on {len(matrix.gene_id):,} genes written to {output}"
-    )
+    of = model or baseline or predictions
+    log.print(f"scores of {of} on {len(matrix.gene_id):,} genes written to {output}")

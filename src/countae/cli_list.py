@@ -14,11 +14,11 @@ from countae.options import log
 
 def list_members(
     kind: Annotated[
-        Literal["likelihoods", "metrics", "baselines", "simulators", "protocols"],
+        Literal["likelihoods", "metrics", "baselines", "peers", "simulators", "protocols"],
         typer.Argument(help="What to list."),
     ],
 ) -> None:
-    """Show what exists: losses, metrics, baselines, simulators, hold-out protocols.
+    """Show what exists: losses, metrics, baselines, peers, simulators, hold-out protocols.
 
     Example: countae list likelihoods
     """

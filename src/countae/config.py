@@ -89,16 +89,16 @@ def validated(config: dict[str, Any], *, where: str = "configuration") -> dict[s
     ------
     ConfigError
         For an unknown key ("did you mean"), a value of the wrong type or range, a likelihood,
-        baseline or metric that does not exist, parts of a network that make no sense together,
-        or more tuning trials than different settings.
+        baseline, peer or metric that does not exist, parts of a network that make no sense
+        together, or more tuning trials than different settings.
     """
-    from countae import baselines, likelihoods, metrics, protocols, simulate, tuning
+    from countae import baselines, likelihoods, metrics, peers, protocols, simulate, tuning
 
     _check(config, schema(), where)
     full = _filled(config, schema())
     if full["plugins"]:
         use_plugins(full["plugins"])
-    for kind in (likelihoods, baselines, metrics, protocols):
+    for kind in (likelihoods, baselines, peers, metrics, protocols):
         for name in full[kind.__name__.rsplit(".", 1)[-1]]:
             kind.check(name)
     for name in full["referee"]["families"]:

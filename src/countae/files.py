@@ -175,6 +175,20 @@ def read_array(path: str | Path, name: str) -> np.ndarray:
         ) from error
 
 
+def array_names(path: str | Path) -> set[str]:
+    """Names of the arrays in an .npz file; ScoreError when it is none."""
+    import numpy as np
+
+    try:
+        with open(path, "rb") as opened, np.load(opened) as file:
+            return set(file.files)
+    except (ValueError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise ScoreError(
+            f"{path}: must be an .npz file of named arrays, but is not, or is damaged "
+            f"({_short(error)}). Fix: make it again."
+        ) from error
+
+
 def provenance(path: str | Path) -> dict[str, Any]:
     """Checksum (BLAKE2b) and bytes of a file, or of all files in a folder with their names."""
     path = Path(path)

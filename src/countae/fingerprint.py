@@ -16,6 +16,7 @@ STARTS = {
     "fit": ["fit"],
     "tune": ["tuning"],
     "score": ["score"],
+    "peer": ["peers"],
     "bootstrap": ["rehearsal"],
     "rehearse": ["rehearsal"],
     "referee": ["referee"],

@@ -166,10 +166,15 @@ def fit(
     with enough_to_predict(model, place.device):
         calibrate(model, data, thinned(np.flatnonzero(matrix.part != "test")))
     record.seconds += time.perf_counter() - began
+    record.peak_memory_mb = peak_memory()
+    return model.cpu().float(), record
+
+
+def peak_memory() -> float:
+    """Largest memory of this process so far, in megabytes."""
     # ru_maxrss is in kilobytes on Linux and in bytes on macOS
     unit = 2**20 if platform.system() == "Darwin" else 2**10
-    record.peak_memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return model.cpu().float(), record
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def _train(

@@ -6,7 +6,7 @@ import re
 from keyword import iskeyword
 from pathlib import Path
 
-from countae import baselines, likelihoods, protocols
+from countae import baselines, likelihoods, peers, protocols
 from countae.errors import ConfigError
 from countae.files import written_aside
 
@@ -33,6 +33,7 @@ def write(name: str, folder: Path) -> Path:
         raise ConfigError(f"There is a likelihood called {name!r} already. Fix: choose another.")
     meanings = (
         ("a baseline", baselines.names()),
+        ("a peer", peers.names()),
         ("a hold-out protocol", protocols.names()),
         ("a word of the verdict or of its tables", WORDS),
     )

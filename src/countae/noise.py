@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 
 from countae import likelihoods
+from countae.counts import CountMatrix
 from countae.likelihoods._base import Likelihood
-from countae.noise_heads import fit_heads
+from countae.noise_heads import fit_heads, thinned
 from countae.predict import Prediction
 
 PSEUDO_COUNT = 10.0
@@ -54,6 +55,11 @@ class Noise:
         adjusted = adjusted_mean(mean, size, self.gene_mean[genes], self.scale[genes])
         raw = {name: value[genes] for name, value in self.raw.items()}
         return Prediction.of(self.family, self.family.from_mean(adjusted, **raw))
+
+
+def noise_cells(matrix: CountMatrix) -> np.ndarray:
+    """Train and validation cells, thinned evenly when there are more than noise needs."""
+    return thinned(np.flatnonzero(matrix.part != "test"))
 
 
 def noise_families() -> list[str]:

@@ -15,13 +15,13 @@ from countae.errors import CountMatrixError
 from countae.fit import fit, load, save
 from countae.gene_verdict import describe_genes
 from countae.model import CountAutoencoder
-from countae.noise import adjusted_mean, fit_noise
+from countae.noise import adjusted_mean, fit_noise, noise_cells
 from countae.predict import predict_hidden
 from countae.prepare import mark
 from countae.progress import tracked
 from countae.protocols.masked import Masked
 from countae.results import NULL, Results
-from countae.score import Scores, noise_cells, score_baseline, score_network
+from countae.score import Scores, score_baseline, score_network
 from countae.story import (
     DROPOUT,
     GAUSSIAN,

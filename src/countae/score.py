@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from countae import baselines, metrics, protocols
+from countae.baselines._base import Baseline
+from countae.baselines._file import read_predictions
 from countae.counts import CountMatrix
 from countae.errors import ScoreError
 from countae.files import write_table, write_together
 from countae.metrics._clusterings import clusterings
-from countae.noise import fit_noise, noise_families
-from countae.noise_heads import thinned
+from countae.noise import fit_noise, noise_cells, noise_families
 from countae.predict import Prediction, latent_of, predict_hidden
 from countae.progress import tracked
 from countae.score_block import Block
@@ -80,7 +81,9 @@ def score_network(
     }
     columns |= _noise_columns(matrix, native.mean, mean, test, fitted)
     chosen = _chosen(wanted)
-    of_cells = _latent_space(network, matrix, test, chosen, device=device)
+    of_cells = _latent_space(
+        matrix, test, chosen, lambda: latent_of(network, matrix, test, device=device)
+    )
     return _scored(matrix, test, columns, chosen, of_cells)
 
 
@@ -103,23 +106,36 @@ def score_baseline(name: str, matrix: CountMatrix, *, wanted: list[str]) -> Scor
             f"{matrix.source}: the oracle needs simulated data, but these carry no truth. Fix: "
             "remove `oracle` from `baselines`; simulated data get it by themselves."
         )
-    member = baselines.get(name)()
+    return _score_member(baselines.get(name)(), matrix, wanted)
+
+
+def score_predictions(path: str | Path, matrix: CountMatrix, *, wanted: list[str]) -> Scores:
+    """Scores of predictions that another program made, on the same entries.
+
+    Raises
+    ------
+    ScoreError
+        When the file is damaged, is of other counts, or lacks cells or parameters.
+    """
+    cells = np.concatenate([test_cells(matrix), noise_cells(matrix)])
+    return _score_member(read_predictions(path, matrix, cells), matrix, wanted)
+
+
+def _score_member(member: Baseline, matrix: CountMatrix, wanted: list[str]) -> Scores:
+    """Scores of each noise family around somebody's means, and of their own distribution."""
     test, fitted = test_cells(matrix), noise_cells(matrix)
     means = member.mean(matrix, test), member.mean(matrix, fitted)
     columns = _noise_columns(matrix, *means, test, fitted)
     if member.native:
         columns = {"native": member.prediction(matrix, test).of_genes} | columns
-    return _scored(matrix, test, columns, _chosen(wanted), {})
+    chosen = _chosen(wanted)
+    of_cells = _latent_space(matrix, test, chosen, lambda: member.latent(matrix, test))
+    return _scored(matrix, test, columns, chosen, of_cells)
 
 
 def test_cells(matrix: CountMatrix) -> np.ndarray:
     """Index of the cells that are only scored."""
     return np.flatnonzero(matrix.part == "test")
-
-
-def noise_cells(matrix: CountMatrix) -> np.ndarray:
-    """Train and validation cells, thinned evenly when there are more than are needed."""
-    return thinned(np.flatnonzero(matrix.part != "test"))
 
 
 def _noise_columns(
@@ -148,25 +164,25 @@ def _chosen(wanted: list[str]) -> list[metrics.Metric]:
 
 
 def _latent_space(
-    network: CountAutoencoder,
     matrix: CountMatrix,
     test: np.ndarray,
     chosen: list[metrics.Metric],
-    *,
-    device: str,
+    latent: Callable[[], np.ndarray | None],
 ) -> dict[str, np.ndarray]:
     """Latent coordinates, labels and clusters of the test cells, those that metrics ask for.
 
-    Empty without labels, or when all test cells have the same one.
+    Empty without labels, when all test cells have the same one, or without coordinates.
     """
     needs = {name for metric in chosen for name in metric.needs}
     labels = None if matrix.labels is None else matrix.labels[test]
     if labels is None or len(np.unique(labels)) < 2 or "labels" not in needs:
         return {}
-    latent = latent_of(network, matrix, test, device=device)
-    found = {"latent": latent, "labels": labels}
+    points = latent()
+    if points is None:
+        return {}
+    found = {"latent": points, "labels": labels}
     if "clusterings" in needs:
-        found["clusterings"] = clusterings(latent=latent, labels=labels)
+        found["clusterings"] = clusterings(latent=points, labels=labels)
     return found
 
 
@@ -180,7 +196,7 @@ def _scored(
     """Every chosen metric of every column, in blocks of genes.
 
     ``of_cells`` is what the contestant itself says of the cells, whatever the noise; metrics of it
-    stand in the column ``native`` only.
+    stand in the first column only, ``native`` where there is one.
     """
     import pandas as pd
 
@@ -189,9 +205,9 @@ def _scored(
     cells: list[pd.DataFrame] = []
     entries: dict[str, np.ndarray] = {}
     for noise, column in tracked(columns.items(), "distributions", len(columns)):
-        own = of_cells if noise == "native" else {}
         asked = [metric for metric in chosen if metric.noise in ("", noise)]
         keep = noise == next(iter(columns))
+        own = of_cells if keep else {}
         found = _by_gene_block(common, column, asked, own, keep_entries=keep)
         if found.entries is not None:
             entries[noise] = found.entries

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ ALLOWED = {
     "layers": set(),
     "fused": {"likelihoods", "kernels", "protocols"},
     "model": {"likelihoods", "protocols", "layers"},
-    "new_likelihood": {"likelihoods", "baselines", "protocols"},
+    "new_likelihood": {"likelihoods", "baselines", "peers", "protocols"},
     "noise_heads": {"likelihoods", "kernels"},
     "start": {"likelihoods", "noise_heads"},
     "training": {"model", "likelihoods", "protocols", "fused", "kernels", "devices", "stepping"},
@@ -48,7 +49,8 @@ ALLOWED = {
     },  # fmt: skip
     "predict": {"fit", "model", "likelihoods", "protocols", "devices", "memory"},
     "noise": {"predict", "likelihoods", "noise_heads"},
-    "baselines": {"predict", "likelihoods", "protocols"},
+    "baselines": {"predict", "noise", "noise_heads", "likelihoods", "protocols"},
+    "peers": {"baselines", "fit", "likelihoods", "noise"},
     "metrics": {"kernels"},
     "score_block": {"predict", "metrics", "kernels"},
     "score": {
@@ -106,7 +108,7 @@ ALLOWED = {
 }
 TORCH_ROOMS = {
     "likelihoods", "kernels", "protocols", "layers", "model", "start", "fit", "predict", "noise",
-    "noise_heads", "baselines", "options", "fused", "training", "checkpoint", "devices",
+    "noise_heads", "baselines", "peers", "options", "fused", "training", "checkpoint", "devices",
     "memory", "stepping",
 }  # fmt: skip
 
@@ -134,7 +136,9 @@ def test_imports_point_in_one_direction(file):
         return
     parts = {name.split(".")[1] for name in imported(file) if name.startswith("countae.")}
     if own == "config":  # checks names against the registries, which are light
-        parts -= {"baselines", "likelihoods", "metrics", "protocols", "simulate", "tuning"}
+        parts -= {
+            "baselines", "likelihoods", "metrics", "peers", "protocols", "simulate", "tuning",
+        }  # fmt: skip
     if own == "prepare":
         parts -= {"simulate"}
     forbidden = parts - COMMON - {own, "__version__"} - ALLOWED.get(own, set())
@@ -189,12 +193,14 @@ def locked() -> dict[str, str]:
     return {name.lower().replace("_", "-"): version for name, version in pairs}
 
 
-@pytest.mark.parametrize("env", ["counts", "torch", "report"])
+@pytest.mark.parametrize("env", ["counts", "torch", "report", "peers"])
 def test_conda_environments_agree_with_the_lock(env):
     other_name = {"pytorch": "torch"}
     content = yaml.safe_load((ROOT / "envs" / f"{env}.yaml").read_text())
     pins = [line.split("=") for line in content["dependencies"] if "=" in line]
-    versions = locked()
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    peers = dict(line.split("==") for line in extra["optional-dependencies"]["peers"])
+    versions = locked() | peers
     for name, version in pins:
         if name != "python":
             assert versions[other_name.get(name, name)] == version, name

@@ -111,7 +111,7 @@ def test_the_version_is_told():
     assert countae("--version").stdout.startswith("countae 0.")
 
 
-@pytest.mark.parametrize("kind", ["likelihoods", "metrics", "baselines", "simulators"])
+@pytest.mark.parametrize("kind", ["likelihoods", "metrics", "baselines", "peers", "simulators"])
 def test_members_are_listed_with_their_meaning(kind):
     done = countae("list", kind)
     assert done.returncode == 0
@@ -137,7 +137,7 @@ def test_wrong_words_are_told_without_a_traceback(counts, folder):
     fails(countae("fit", folder / "no.h5ad", *fit[2:], "--likelihood", "nb"), "nothing there")
     fails(countae("explode"), "No such command 'explode'")
     score = ["score", counts, out, "--cells", out, "--entries", out]
-    fails(countae(*score), "exactly one of --model and --baseline")
+    fails(countae(*score), "exactly one of --model, --baseline and --predictions")
     fails(countae(*score, "--baseline", "nul"), "no baseline called 'nul'")
     fails(countae(*score, "--baseline", "gene_mean", "--metrics", "x"), "no metric called 'x'")
     assert not out.exists()

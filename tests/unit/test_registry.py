@@ -4,13 +4,13 @@ import sys
 
 import pytest
 
-from countae import baselines, likelihoods, metrics, simulate
+from countae import baselines, likelihoods, metrics, peers, simulate
 from countae.errors import ConfigError
 from countae.new_likelihood import write
 from countae.registry import PLUGINS, Registry, did_you_mean, use_plugins
 
 
-@pytest.mark.parametrize("package", [baselines, likelihoods, metrics, simulate])
+@pytest.mark.parametrize("package", [baselines, likelihoods, metrics, peers, simulate])
 def test_every_file_registers_a_member_of_its_name(package):
     for name in package.names():
         assert package.get(name) is not None
@@ -81,6 +81,7 @@ def test_a_plugin_that_does_not_load_is_told_with_its_file(plugins, text, words)
     ("name", "meaning"),
     [
         *((name, "baseline") for name in ("gene_mean", "oracle")),
+        ("scvi_nb", "peer"),
         *((name, "hold-out protocol") for name in ("masked", "thinning", "nb_splitting")),
         *((name, "word") for name in ("referee", "tie", "undecided", "not_testable", "native")),
     ],

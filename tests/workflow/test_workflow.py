@@ -12,6 +12,7 @@ import threading
 import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import anndata
@@ -69,7 +70,7 @@ def test_both_entry_points_plan_the_same_jobs(tmp_path, snakefile):
         "prepare": 1,
         "fit": 3,  # two losses, and one more seed of nb for the A/A arm
         "score": 3,
-        "score_baseline": 2,
+        "score_baseline": 4,  # gene mean, clusters, PCA, oracle
         "bootstrap": 1,
         "verdict": 1,
         "export": 1,
@@ -79,7 +80,7 @@ def test_both_entry_points_plan_the_same_jobs(tmp_path, snakefile):
 
 def test_a_family_that_is_no_likelihood_has_no_oracle(tmp_path):
     rows = ROW.replace("simulate:nb", "simulate:heavy_tailed")
-    assert planned(snakemake(configured(tmp_path, rows=rows), "--dry-run"))["score_baseline"] == 1
+    assert planned(snakemake(configured(tmp_path, rows=rows), "--dry-run"))["score_baseline"] == 3
 
 
 def test_the_shipped_configuration_is_planned(tmp_path):
@@ -110,7 +111,7 @@ def test_other_protocols_and_the_referee_are_planned(tmp_path):
     assert done.returncode == 0, done.stderr
     assert planned(done) == {
         "prepare": 1, "hide": 2, "fit": 3 + 2 * 2, "score": 3 + 2 * 2,
-        "score_baseline": 2 + 2, "bootstrap": 1, "verdict": 3, "rehearse": 4, "referee": 1,
+        "score_baseline": 4 + 2, "bootstrap": 1, "verdict": 3, "rehearse": 4, "referee": 1,
         "export": 1, "report": 1,
     }  # fmt: skip
     text = done.stdout + done.stderr
@@ -120,6 +121,43 @@ def test_other_protocols_and_the_referee_are_planned(tmp_path):
         line for line in text.splitlines() if "countae verdict results/tiny results" in line
     )
     assert "--protocols thinning,nb_splitting --drawn results/tiny/bootstrap.json" in verdict
+
+
+WITH_PEERS = TINY | {"peers": ["scvi_zinb", "scvi_nb"], "seeds": [3, 4], "baselines": ["magic"]}
+
+
+@pytest.mark.skipif(find_spec("scvi") is not None, reason="scvi-tools is installed")
+def test_peers_without_their_program_are_left_out_and_told(tmp_path):
+    done = snakemake(configured(tmp_path, WITH_PEERS), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "The peers scvi_zinb, scvi_nb are left out" in done.stdout + done.stderr
+    assert not {"fit_peer", "score_peer"} & set(planned(done))
+    assert planned(done)["score_baseline"] == 3  # the null is always there
+
+
+def test_peers_are_planned_where_their_program_is(tmp_path, monkeypatch):
+    """Each is trained and scored with every seed, before the report. A folder stands for scvi."""
+    (tmp_path / "there" / "scvi").mkdir(parents=True)
+    (tmp_path / "there" / "scvi" / "__init__.py").touch()
+    path = f"{tmp_path / 'there'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    monkeypatch.setenv("PYTHONPATH", path)
+    done = snakemake(configured(tmp_path, WITH_PEERS), "--dry-run", "--printshellcmds")
+    assert done.returncode == 0, done.stderr
+    assert (planned(done)["fit_peer"], planned(done)["score_peer"]) == (4, 4)
+    text = done.stdout + done.stderr
+    assert "--peer scvi_nb --seed 4" in text
+    assert "--predictions results/tiny/scvi_zinb/seed3/predictions.npz" in text
+
+
+def test_the_architecture_of_dca_is_a_configuration(tmp_path):
+    """A file that goes on top of another one."""
+    folder = configured(tmp_path, {"datasets": "config/datasets.tsv"})
+    files = ("config/config.yaml", ROOT / "config" / "dca.yaml")
+    done = snakemake(folder, "--dry-run", "--printshellcmds", "--configfile", *files)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout + done.stderr
+    assert "--hidden 64 --latent 32 --dropout 0.0 --norm batch" in text
+    assert planned(done)["fit"] == 2 * 3 + 3
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 import os
 import shlex
+from importlib.util import find_spec
 from itertools import chain, islice
 
 import countae
@@ -40,6 +41,20 @@ os.environ.setdefault(
 )
 
 
+def peers_that_run():
+    """Peers that are asked for; none, with a message, where nothing brings their program."""
+    brought = "conda" in map(str, workflow.deployment_settings.deployment_method)
+    if SETTINGS["peers"] and not brought and find_spec("scvi") is None:
+        logger.warning(
+            f"The peers {', '.join(SETTINGS['peers'])} are left out, since scvi-tools is not "
+            "installed. Fix: pip install 'countae[peers]', or run with "
+            "--software-deployment-method conda."
+        )
+        return []
+    return SETTINGS["peers"]
+
+
+PEERS = peers_that_run()
 PROTOCOLS = SETTINGS["protocols"]
 ONE_DATASET = "|".join(DATASETS)
 
@@ -49,7 +64,8 @@ wildcard_constraints:
     dataset=f"({ONE_DATASET})(/({'|'.join(PROTOCOLS)}))?" if PROTOCOLS else ONE_DATASET,
     protocol="|".join(PROTOCOLS) or "none",
     likelihood="|".join(SETTINGS["likelihoods"]),
-    baseline="|".join([*SETTINGS["baselines"], "oracle"]),
+    baseline="|".join(["gene_mean", *SETTINGS["baselines"], "oracle"]),
+    peer="|".join(PEERS) or "none",
     seed=r"\d+",
     trial=r"\d+",
     part=r"\d+",
@@ -85,6 +101,16 @@ def verdicts_of(dataset):
     """Verdicts under other protocols, with which the primary one is compared."""
     others = PROTOCOLS if is_primary(dataset) else []
     return [f"results/{dataset}/{protocol}/verdict.json" for protocol in others]
+
+
+def peer_scores():
+    """Scores of every peer with every seed, which the primary protocol alone has."""
+    return expand(
+        "results/{dataset}/{peer}/seed{seed}/scores.parquet",
+        dataset=DATASETS,
+        peer=PEERS,
+        seed=SEEDS,
+    )
 
 
 def fits_of(dataset):

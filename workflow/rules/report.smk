@@ -35,6 +35,7 @@ rule report:
             dataset=DATASETS if REFEREE["replicates"] else [],
         ),
         expand("results/{dataset}/{dataset}.h5ad", dataset=DATASETS),
+        peer_scores(),
         RANKING,
         verdicts=expand("results/{dataset}/verdict.json", dataset=DATASETS),
     output:

@@ -58,3 +58,58 @@ rule score_baseline:
         "countae score {input.counts:q} {output.scores:q} --baseline {wildcards.baseline}"
         " --cells {output.cells:q} --entries {output.entries:q} {params.metrics}"
         " --threads {threads} > {log:q} 2>&1"
+
+
+rule fit_peer:
+    input:
+        counts="results/{dataset}/counts.h5ad",
+    output:
+        predictions="results/{dataset}/{peer}/seed{seed}/predictions.npz",
+        record="results/{dataset}/{peer}/seed{seed}/peer.json",
+    log:
+        "logs/{dataset}/{peer}/seed{seed}/peer.log",
+    benchmark:
+        "benchmarks/{dataset}/{peer}/seed{seed}/peer.tsv"
+    conda:
+        "../../envs/peers.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_memory(4000),
+        runtime=240,
+        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+    params:
+        code=fingerprint("peer"),
+    message:
+        "Train the peer {wildcards.peer} on {wildcards.dataset} (seed {wildcards.seed})"
+    shell:
+        "countae peer {input.counts:q} {output.predictions:q} --record {output.record:q}"
+        " --peer {wildcards.peer} --seed {wildcards.seed} --threads {threads} > {log:q} 2>&1"
+
+
+rule score_peer:
+    input:
+        counts="results/{dataset}/counts.h5ad",
+        predictions="results/{dataset}/{peer}/seed{seed}/predictions.npz",
+    output:
+        scores="results/{dataset}/{peer}/seed{seed}/scores.parquet",
+        cells="results/{dataset}/{peer}/seed{seed}/cells.parquet",
+        entries="results/{dataset}/{peer}/seed{seed}/entries.npz",
+    log:
+        "logs/{dataset}/{peer}/seed{seed}/score.log",
+    benchmark:
+        "benchmarks/{dataset}/{peer}/seed{seed}/score.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_memory(4000),
+        runtime=60,
+    params:
+        metrics=metric_options(),
+        code=fingerprint("score"),
+    message:
+        "Score the peer {wildcards.peer} on {wildcards.dataset} (seed {wildcards.seed})"
+    shell:
+        "countae score {input.counts:q} {output.scores:q} --predictions {input.predictions:q}"
+        " --cells {output.cells:q} --entries {output.entries:q} {params.metrics}"
+        " --threads {threads} > {log:q} 2>&1"

@@ -6,18 +6,18 @@ import numpy as np
 
 from countae import protocols
 from countae.baselines import baseline
+from countae.baselines._base import Baseline
 from countae.counts import CountMatrix
 
 
 @baseline("gene_mean")
-class GeneMean:
+class GeneMean(Baseline):
     """Expected count = size factor of the visible counts × the gene's mean in training cells.
 
     It has no noise of its own: it is scored as ``|poisson``, ``|nb`` and ``|zinb``.
     """
 
     title = "Gene mean × library size"
-    native = False
 
     def mean(self, matrix: CountMatrix, cells: np.ndarray) -> np.ndarray:
         """Expected raw counts of hidden entries, (cell, gene)."""

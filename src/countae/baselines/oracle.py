@@ -9,6 +9,7 @@ from torch import Tensor
 
 from countae import likelihoods
 from countae.baselines import baseline
+from countae.baselines._base import Baseline
 from countae.counts import CountMatrix
 from countae.errors import ScoreError
 from countae.predict import Prediction
@@ -21,7 +22,7 @@ OF_HEAD = {
 
 
 @baseline("oracle")
-class Oracle:
+class Oracle(Baseline):
     """True mean and true noise of simulated data, where their family is a likelihood."""
 
     title = "Oracle (simulated truth)"

@@ -37,10 +37,22 @@ def _compared(
     if control_seeds:
         arm = _fits(data, root, [data.verdict["control"]["likelihood"]], control_seeds)
         lines.append(f"# the A/A control\n{arm}")
-    for name in map(shlex.quote, baselines):
-        of_it = f"{root}/{name}/seed0"
-        lines.append(f"{_score(root, of_it)} --baseline {name}")
+    for name in (name for name in baselines if name not in data.peers):
+        name = shlex.quote(name)
+        lines.append(f"{_score(root, f'{root}/{name}/seed0')} --baseline {name}")
+    lines += [_peer(data, root, name) for name in baselines if name in data.peers]
     return lines
+
+
+def _peer(data: Dataset, root: str, name: str) -> str:
+    """A loop that trains another program's network with each seed, and scores it."""
+    folder = f"{root}/{shlex.quote(name)}/seed$seed"
+    return (
+        f"for seed in {' '.join(map(str, data.seeds))}; do\n"
+        f"  countae peer {root}/counts.h5ad {folder}/predictions.npz --record {folder}/peer.json "
+        f"--peer {shlex.quote(name)} --seed $seed\n"
+        f"  {_score(root, folder)} --predictions {folder}/predictions.npz\ndone"
+    )
 
 
 def _hide(data: Dataset, root: str, protocol: str) -> str:

@@ -47,7 +47,8 @@ class Dataset:
     ``records`` holds the content of each fit.json by loss, those of the A/A arm included.
     ``referee`` is the content of referee.json, where that was made, and ``histograms`` the counts
     of each gene, where they were measured. ``most_dots`` is how many genes a scatter plot shows;
-    more only hide each other.
+    more only hide each other. ``peers`` names those of the baselines that are other programs'
+    networks.
     """
 
     triage: dict[str, Any]
@@ -59,6 +60,7 @@ class Dataset:
     referee: dict[str, Any] | None = None
     histograms: Histograms | None = field(default=None, repr=False)
     most_dots: int = 2_000
+    peers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -174,7 +176,10 @@ def load(folder: Path) -> Dataset:
     referee = folder / "referee.json"
     found = read_json(referee) if referee.is_file() else None
     histograms = read_histograms(folder, losses, seeds)
-    return Dataset(triage, verdict, genes, scores, records, latents, found, histograms)
+    return Dataset(
+        triage, verdict, genes, scores, records, latents, found, histograms,
+        peers=tuple(peers_in(folder)),
+    )  # fmt: skip
 
 
 def _verdict(path: Path) -> dict[str, Any]:
@@ -197,8 +202,12 @@ def _scores(folder: Path, losses: list[str], seeds: list[int]) -> pd.DataFrame:
     baselines = [name for name in others if name not in losses and name != NULL]
     # a baseline has no fit; a loss left from an earlier run has one
     baselines = [n for n in baselines if not (folder / n / "seed0" / "fit.json").exists()]
+    peers = peers_in(folder)
+    baselines = [name for name in baselines if name not in peers]
     wanted = [(name, seed) for name in losses for seed in seeds]
     wanted += [(name, 0) for name in [NULL, *baselines]]
+    of_peers = [(name, seed) for name in peers for seed in seeds]
+    wanted += [at for at in of_peers if (folder / "{}/seed{}/scores.parquet".format(*at)).exists()]
     tables = []
     for name, seed in wanted:
         path = _needed(folder / name / f"seed{seed}" / "scores.parquet")
@@ -222,6 +231,11 @@ def _shown() -> list[list[tuple[str, str, Any]]]:
         for noise, names in OF_GENES.items()
     ]
     return [[("level", "==", "dataset")], *of_genes]
+
+
+def peers_in(folder: Path) -> list[str]:
+    """Other programs' networks with results in a folder."""
+    return sorted({path.parent.parent.name for path in folder.glob("*/seed*/peer.json")})
 
 
 def _needed(path: Path) -> Path:
