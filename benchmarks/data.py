@@ -26,6 +26,7 @@ DATA: dict[str, tuple[str, dict[str, str], str]] = {
     "worm_10x": ("worm_embryo_10x", {"label_key": "cell.type", "batch_key": "batch"}, "500"),
     "pbmc8k_10x": ("pbmc8k_10x", {}, "500"),
     "simulated_nb": ("simulate:nb", {}, "all"),
+    "simulated_zinb": ("simulate:zinb", {}, "all"),
 }  # fmt: skip
 
 THINNING = 0x7411

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from countae import __version__, config
 from countae.cli_fit import fit, hide, score, tune, tune_trial
+from countae.cli_stress import stress, stress_table
 from countae.cli_verdict import bootstrap, explain, rank, referee, rehearse, verdict
 from countae.config import Source
 from countae.errors import CountaeError, StorageError
@@ -76,11 +77,11 @@ def main_options(
 @app.command("list")
 def list_members(
     kind: Annotated[
-        Literal["likelihoods", "metrics", "baselines", "simulators", "protocols"],
+        Literal["likelihoods", "metrics", "baselines", "simulators", "protocols", "stress"],
         typer.Argument(help="What to list."),
     ],
 ) -> None:
-    """Show what exists: losses, metrics, baselines, simulators, hold-out protocols.
+    """Show what exists: losses, metrics, baselines, simulators, hold-out protocols, stress tests.
 
     Example: countae list likelihoods
     """
@@ -252,6 +253,8 @@ for verb in (
     verdict,
     rehearse,
     referee,
+    stress,
+    stress_table,
     rank,
     explain,
 ):

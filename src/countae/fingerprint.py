@@ -19,6 +19,8 @@ STARTS = {
     "bootstrap": ["rehearsal"],
     "rehearse": ["rehearsal"],
     "referee": ["referee"],
+    "stress": ["stress_run"],
+    "stress_table": ["stress_table"],
     "verdict": ["verdict", "gene_verdict", "protocol_verdict"],
     "export": ["export"],
     "rank": ["ranking"],

@@ -139,7 +139,7 @@ def fit(
         record.counts = checksum(matrix, network["conditions"])
         _train(model, data, train, validation, record, progress, checkpoint)
     model.eval()
-    calibrate(model, data, thinned(np.flatnonzero(matrix.part != "test")))
+    calibrate(model, data, thinned(matrix.fitted))
     record.seconds += time.perf_counter() - began
     # ru_maxrss is in kilobytes on Linux and in bytes on macOS
     unit = 2**20 if platform.system() == "Darwin" else 2**10

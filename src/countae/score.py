@@ -118,7 +118,7 @@ def test_cells(matrix: CountMatrix) -> np.ndarray:
 
 def noise_cells(matrix: CountMatrix) -> np.ndarray:
     """Train and validation cells, thinned evenly when there are more than are needed."""
-    return thinned(np.flatnonzero(matrix.part != "test"))
+    return thinned(matrix.fitted)
 
 
 def _noise_columns(

@@ -37,6 +37,7 @@ rule report:
         ),
         expand("results/{dataset}/{dataset}.h5ad", dataset=DATASETS),
         RANKING,
+        STRESSED,
     output:
         report(
             "results/report.html",
