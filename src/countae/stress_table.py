@@ -108,8 +108,8 @@ def _row(
     rows: pd.DataFrame, loss: Any, noise: str, *, level: float, donors: dict[str, str] | None
 ) -> dict[str, Any]:
     """One point of a curve."""
-    cell = [rows["case"].astype(str) + "\t" + rows["cell"].astype(str)]
-    wide = rows.assign(unit=cell[0]).pivot(index="seed", columns="unit")
+    unit = rows["case"].astype(str) + "\t" + rows["cell"].astype(str)
+    wide = rows.assign(unit=unit).pivot(index="seed", columns="unit")
     score, clean, null = (wide[name].to_numpy() for name in (noise, f"clean_{noise}", "null"))
     of_cells = [name.split("\t", 1)[1] for name in wide[noise].columns]
     who = None if donors is None else np.array([donors[name] for name in of_cells])

@@ -37,7 +37,8 @@ class Dataset:
 
     ``scores`` is tidy: contestant (a loss or a baseline), seed, noise, metric, level, id, value.
     ``records`` holds the content of each fit.json by loss, those of the A/A arm included.
-    ``referee`` is the content of referee.json, where that was made.
+    ``referee`` and ``stress`` are the contents of referee.json and stress.json, where these were
+    made.
     """
 
     triage: dict[str, Any]
@@ -47,6 +48,7 @@ class Dataset:
     records: dict[str, list[dict[str, Any]]]
     latents: Latents = field(repr=False)
     referee: dict[str, Any] | None = None
+    stress: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -155,9 +157,9 @@ def load(folder: Path) -> Dataset:
     }
     latents = read_latents(folder / f"{folder.name}.h5ad", losses)
     scores = _scores(folder, losses, seeds)
-    referee = folder / "referee.json"
-    found = read_json(referee) if referee.is_file() else None
-    return Dataset(triage, verdict, genes, scores, records, latents, found)
+    asked = [folder / name for name in ("referee.json", "stress.json")]
+    found = [read_json(path) if path.is_file() else None for path in asked]
+    return Dataset(triage, verdict, genes, scores, records, latents, *found)
 
 
 def _verdict(path: Path) -> dict[str, Any]:

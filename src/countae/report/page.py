@@ -21,6 +21,7 @@ from countae.report import (
     score_figures,
     steps,
     story,
+    stress,
     tables,
     training_figures,
 )
@@ -168,6 +169,9 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
         "latents": data.latents,
         "label_legend": training_figures.label_legend(data.latents),
         "seed_shown": data.seeds[0],
+        "stress": [
+            told | {"drawings": page.add_all(told["drawings"])} for told in stress.told(data)
+        ],
         "cost": tables.cost(data),
         "gene_gaps": page.add(score_figures.gene_gaps(data)),
         "gene_classes": sorted(data.genes["class"].unique()),

@@ -53,6 +53,7 @@ class Results:
         self.family, self.doubts, self.errors_by = "nb", ["zero_inflation"], "cell"
         self.protocols: dict[str, dict] = {}
         self.referee: dict | None = None
+        self.stress: dict | None = None
         self.zero_tests = True
 
     @property
@@ -72,6 +73,8 @@ class Results:
         self._parquet("verdict_genes.parquet", self.gene_table())
         if self.referee:
             self._json("referee.json", self.referee)
+        if self.stress:
+            self._json("stress.json", self.stress)
         self._h5ad()
         return self.path
 
@@ -229,6 +232,24 @@ class Results:
         }  # fmt: skip
         return {"families": list(rows), "rows": rows, "told_apart": {"genes": 12, "of": 40},
                 "sentence": "At your depth this can be told apart."}  # fmt: skip
+
+    def stressed(self) -> dict:
+        """Content of stress.json: depth at two levels, of every loss."""
+
+        def around(value: float) -> dict:
+            return {"value": value, "low": value - 0.01, "high": value + 0.02}
+
+        rows = [
+            {"likelihood": loss, "noise": noise, "level": level, "seeds": 3, "cells": 140,
+             "score": LEVEL[loss], "null": 0.99, "oracle": 0.8, "change": around(1 - level + k),
+             "lead": around(0.5 - k), "above_oracle": around(0.07), "latent_depth": 0.125,
+             "residual_depth": None}
+            for k, loss in enumerate(self.losses) for noise in ("own", "refitted")
+            for level in (1.0, 0.5, 0.1)
+        ]  # fmt: skip
+        test = {"meaning": "Fewer molecules.", "level": "share that is kept", "clean": 1.0,
+                "retrains": False, "rows": rows, "sentence": "At 0.1 nothing is told apart."}  # fmt: skip
+        return {"tests": {"depth": test}, "confidence": 0.95, "errors_by": "cell"}
 
     def triage(self) -> dict:
         described = {"cells": 700, "genes": 45, "zero_fraction": 0.6743230625583567,
