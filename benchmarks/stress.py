@@ -105,12 +105,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--write", type=Path, help="page whose tables are renewed")
+    parser.add_argument("--data", nargs="+", default=list(SOURCES), choices=list(SOURCES))
     given = parser.parse_args()
     torch.set_num_threads(1)
     settings = config.validated({"simulate": {"n_cells": 600, "n_genes": 200}})
     lines = []
-    for title, name in SOURCES.items():
-        paths = []
+    for title in given.data:
+        paths, name = [], SOURCES[title]
         matrix = prepared(name, given.folder, settings)
         for seed in range(SEEDS):
             for loss in LOSSES:

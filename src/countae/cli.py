@@ -13,7 +13,7 @@ from rich.table import Table
 
 from countae import __version__, config
 from countae.cli_fit import fit, hide, score, tune, tune_trial
-from countae.cli_stress import stress, stress_table
+from countae.cli_stress import downstream, stress, stress_table
 from countae.cli_verdict import bootstrap, explain, rank, referee, rehearse, verdict
 from countae.config import Source
 from countae.errors import CountaeError, StorageError
@@ -255,6 +255,7 @@ for verb in (
     referee,
     stress,
     stress_table,
+    downstream,
     rank,
     explain,
 ):

@@ -9,7 +9,7 @@ import typer
 
 from countae import config
 from countae.errors import ConfigError, ScoreError
-from countae.options import Device, Threads, escaped, loaded, log, settings
+from countae.options import Device, Threads, escaped, loaded, log, names, numbers, settings
 
 
 @settings("stress")
@@ -80,3 +80,45 @@ def stress_table(
     write_json(output, found)
     for name, test in found["tests"].items():
         log.print(escaped(f"{name}: {test['sentence']}"))
+
+
+@settings("verdict")
+def downstream(
+    folder: Annotated[Path, typer.Argument(help="Folder of one data set's results.")],
+    output: Annotated[Path, typer.Argument(help="downstream.json to write.")],
+    likelihoods: Annotated[str, typer.Option(help="Losses to compare.")],
+    seeds: Annotated[str, typer.Option(help="Seeds of the fits.")],
+    threads: Threads = 1,
+    device: Device = "auto",
+    *,
+    verdict: dict,
+) -> None:
+    """Judge clusters, neighbours and markers of each loss, beside no denoising and log1p + PCA.
+
+    Example: countae downstream results/pbmc results/pbmc/downstream.json --likelihoods nb,zinb
+    --seeds 0,1,2
+    """
+    losses, numbered = names(likelihoods), numbers(seeds)
+    if not losses or not numbered:
+        raise ConfigError("Name at least one loss in --likelihoods and one seed in --seeds.")
+    matrix = loaded(folder / "counts.h5ad", threads)
+    from countae.downstream import Later, compared
+    from countae.files import write_json
+    from countae.fit import load
+    from countae.predict import latent_of
+
+    fits = {name: [folder / name / f"seed{seed}" for seed in numbered] for name in losses}
+    networks = {
+        name: [load(config.existing_file(p / "model.safetensors", "model"), matrix) for p in places]
+        for name, places in fits.items()
+    }
+    judge = Later(matrix)
+    measured = {
+        name: [judge.of_network(network, device=device) for network in own]
+        for name, own in networks.items()
+    }
+    width = latent_of(networks[losses[0]][0], matrix, judge.test[:1], device=device).shape[1]
+    found = compared(measured, judge.of_controls(width), level=verdict["level"])
+    write_json(output, found)
+    for name, measure in found["measures"].items():
+        log.print(escaped(f"{name}: {measure['sentence']}"))

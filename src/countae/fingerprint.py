@@ -21,6 +21,7 @@ STARTS = {
     "referee": ["referee"],
     "stress": ["stress_run"],
     "stress_table": ["stress_table"],
+    "downstream": ["downstream"],
     "verdict": ["verdict", "gene_verdict", "protocol_verdict"],
     "export": ["export"],
     "rank": ["ranking"],

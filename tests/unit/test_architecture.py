@@ -84,6 +84,15 @@ ALLOWED = {
         "stress",
     },
     "stress_table": {"comparison", "stress", "wording"},
+    "downstream": {
+        "comparison",
+        "metrics",
+        "model",
+        "predict",
+        "score",
+        "stress",
+        "wording",
+    },
     "rehearsal": {
         "simulate",
         "fit",

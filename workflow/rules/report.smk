@@ -38,6 +38,7 @@ rule report:
         expand("results/{dataset}/{dataset}.h5ad", dataset=DATASETS),
         RANKING,
         STRESSED,
+        DOWNSTREAM,
     output:
         report(
             "results/report.html",

@@ -89,3 +89,46 @@ rule stress_table:
     shell:
         "countae stress-table {input.tables:q} --output {output:q} --counts {input.counts:q}"
         " {params.settings} > {log:q} 2>&1"
+
+
+DOWNSTREAM = [
+    f"results/{dataset}/downstream.json"
+    for dataset, row in DATASETS.items()
+    if SETTINGS["downstream"] and row["label_key"]
+]
+
+
+rule downstream:
+    input:
+        expand(
+            "results/{{dataset}}/{likelihood}/seed{seed}/model.safetensors",
+            likelihood=SETTINGS["likelihoods"],
+            seed=SEEDS,
+        ),
+        counts="results/{dataset}/counts.h5ad",
+    output:
+        "results/{dataset}/downstream.json",
+    log:
+        "logs/{dataset}/downstream.log",
+    benchmark:
+        "benchmarks/{dataset}/downstream.tsv"
+    wildcard_constraints:
+        dataset=ONE_DATASET,
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_memory(4000),
+        runtime=120,
+        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        device=SETTINGS["device"],
+    params:
+        folder=subpath(output[0], parent=True),
+        arms=as_options({"likelihoods": SETTINGS["likelihoods"], "seeds": SEEDS}),
+        settings=section_options("verdict"),
+        code=fingerprint("downstream"),
+    message:
+        "Judge clusters, neighbours and markers of each loss on {wildcards.dataset}"
+    shell:
+        "countae downstream {params.folder:q} {output:q} {params.arms} {params.settings}"
+        " --threads {threads} --device {resources.device} > {log:q} 2>&1"

@@ -37,8 +37,8 @@ class Dataset:
 
     ``scores`` is tidy: contestant (a loss or a baseline), seed, noise, metric, level, id, value.
     ``records`` holds the content of each fit.json by loss, those of the A/A arm included.
-    ``referee`` and ``stress`` are the contents of referee.json and stress.json, where these were
-    made.
+    ``referee``, ``stress`` and ``downstream`` are the contents of referee.json, stress.json and
+    downstream.json, where these were made.
     """
 
     triage: dict[str, Any]
@@ -49,6 +49,7 @@ class Dataset:
     latents: Latents = field(repr=False)
     referee: dict[str, Any] | None = None
     stress: dict[str, Any] | None = None
+    downstream: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -157,7 +158,7 @@ def load(folder: Path) -> Dataset:
     }
     latents = read_latents(folder / f"{folder.name}.h5ad", losses)
     scores = _scores(folder, losses, seeds)
-    asked = [folder / name for name in ("referee.json", "stress.json")]
+    asked = [folder / name for name in ("referee.json", "stress.json", "downstream.json")]
     found = [read_json(path) if path.is_file() else None for path in asked]
     return Dataset(triage, verdict, genes, scores, records, latents, *found)
 

@@ -172,6 +172,7 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
         "stress": [
             told | {"drawings": page.add_all(told["drawings"])} for told in stress.told(data)
         ],
+        "downstream": stress.later(data),
         "cost": tables.cost(data),
         "gene_gaps": page.add(score_figures.gene_gaps(data)),
         "gene_classes": sorted(data.genes["class"].unique()),

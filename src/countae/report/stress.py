@@ -1,4 +1,4 @@
-"""Stress tests: a curve per loss of what changes and of what is left over the null."""
+"""Stress tests, a curve per loss of what changes and what is left over the null; later use."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ from countae.wording import short
 
 SHOWN = "own"  # noise of the curves; the table has the refitted one too
 KEYS = {"tests", "confidence", "errors_by"}
+LATER = {
+    "nmi": ("NMI", "clusters v. labels"),
+    "ari": ("ARI", "clusters v. labels"),
+    "silhouette": ("Silhouette", "of the labels"),
+    "knn_purity": ("Purity of neighbours", "share of the own label"),
+    "knn_overlap": ("Overlap of neighbours", "between halves of the molecules"),
+    "marker_recovery": ("Markers recovered", "share, of held-out cells"),
+}
 MEASURES = {
     "change": ("Change of the log score", "nats per entry, lower is better"),
     "lead": ("Lead over the refitted null", "nats per entry, above 0 is better"),
@@ -155,3 +163,46 @@ def _interval(found: dict[str, float] | None) -> Cell:
 
 def _plain(value: float | None) -> Cell:
     return Cell(number(value), value)
+
+
+def later(data: Dataset) -> dict[str, Any] | None:
+    """Sentences and table of later use, where it was judged; higher is better in all of it."""
+    if data.downstream is None:
+        return None
+    if not isinstance(data.downstream, dict) or LATER.keys() - data.downstream.get("measures", {}):
+        raise ScoreError(
+            f"{data.name}: downstream.json must have the measures {', '.join(LATER)}. An older "
+            "countae wrote it. Fix: make it again with `countae downstream`."
+        )
+    measures, confidence = data.downstream["measures"], data.downstream["confidence"]
+    losses = [name for name in data.losses if any(name in m["losses"] for m in measures.values())]
+    controls = list(dict.fromkeys(c for m in measures.values() for c in m["controls"]))
+    lines = [
+        ([Cell(short(loss), mark="name"), *(_seeds(measures[k]["losses"].get(loss)) for k in LATER)],
+         "own")
+        for loss in losses
+    ]  # fmt: skip
+    lines += [
+        ([Cell(name, mark="name"), *(_plain(measures[k]["controls"].get(name)) for k in LATER)],
+         "control own")
+        for name in controls
+    ]  # fmt: skip
+    columns = [Column("Loss", numeric=False), *(Column(*words) for words in LATER.values())]
+    return {
+        "sentences": [(LATER[name][0], measures[name]["sentence"]) for name in LATER],
+        "table": Table("Later use of each loss", columns, lines),
+        "hint": f"Higher is better. In brackets: {percent(confidence)} interval over seeds; it "
+        "does not say what other cells would give. NMI and ARI take the best of k-means over a "
+        "grid of k. Neighbours overlap between the two halves of each cell’s molecules. Markers: "
+        "the genes that a rank-sum test puts first in each label of the raw test cells, and how "
+        "many of these are put first by the denoised counts of the other cells.",
+    }
+
+
+def _seeds(found: dict[str, Any] | None) -> Cell:
+    """A mean over seeds with its interval."""
+    if found is None:
+        return Cell("–")
+    ends = found["interval"]
+    note = f"({number(ends[0])} to {number(ends[1])})" if ends else ""
+    return Cell(number(found["value"]), found["value"], note)

@@ -103,3 +103,31 @@ def test_words_of_a_plugin_are_shown_as_text(stressed, text):
 
 def test_the_page_says_how_to_ask_for_stress_tests(results, text):
     assert "stress: {tests: [depth, outliers]}" in text(results)
+
+
+def test_later_use_stands_beside_the_controls(results, text):
+    results.downstream = results.later()
+    page = text(results)
+    assert "<strong>Overlap of neighbours:</strong> NB is highest; the losses tie." in page
+    table = stress.later(load(results.write()))["table"]
+    rows = {cells[0].text: (cells[1].text, cells[1].note) for cells, _ in table.rows}
+    assert rows == {
+        "MSE log1p": ("0.7000", "(0.6500 to 0.7500)"), "NB": ("0.7000", "(0.6500 to 0.7500)"),
+        "ZINB": ("0.7000", "(0.6500 to 0.7500)"), "no denoising": ("0.5000", ""),
+        "log1p + PCA": ("0.6000", ""),
+    }  # fmt: skip
+
+
+def test_what_is_not_known_of_later_use_is_a_dash(results):
+    results.downstream = results.later()
+    none = {"losses": {}, "controls": {}, "sentence": "Not known for these cells."}
+    results.downstream["measures"]["silhouette"] = none
+    table = stress.later(load(results.write()))["table"]
+    assert [cells[3].text for cells, _ in table.rows] == ["–"] * 5
+
+
+def test_later_use_of_another_version_is_refused(results):
+    results.downstream = results.later()
+    del results.downstream["measures"]["nmi"]
+    with pytest.raises(ScoreError, match="countae downstream"):
+        stress.later(load(results.write()))
