@@ -38,9 +38,7 @@ def run(matrix: CountMatrix, loss: str, seed: int, path: Path, settings: dict[st
     """Train on clean counts, then everything in TESTS."""
     own = {name: settings[name] for name in ("network", "training")}
     network, record = fit(matrix, loss, seed=seed, **own)
-    found = endure(
-        matrix, network, vars(record), tests=wanted(TESTS), settings=settings["stress"]
-    )
+    found = endure(matrix, network, vars(record), tests=wanted(TESTS), settings=settings["stress"])
     write_table(path, found)
 
 

@@ -109,7 +109,9 @@ def downstream(
 
     fits = {name: [folder / name / f"seed{seed}" for seed in numbered] for name in losses}
     networks = {
-        name: [load(config.existing_file(p / "model.safetensors", "model"), matrix) for p in places]
+        name: [
+            load(config.existing_file(p / "model.safetensors", "model"), matrix) for p in places
+        ]
         for name, places in fits.items()
     }
     judge = Later(matrix)

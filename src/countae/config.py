@@ -89,8 +89,8 @@ def validated(config: dict[str, Any], *, where: str = "configuration") -> dict[s
     ------
     ConfigError
         For an unknown key ("did you mean"), a value of the wrong type or range, a likelihood,
-        baseline, metric or stress test that does not exist, parts of a network that make no sense together,
-        or more tuning trials than different settings.
+        baseline, metric or stress test that does not exist, parts of a network that make no
+        sense together, or more tuning trials than different settings.
     """
     from countae import baselines, likelihoods, metrics, protocols, simulate, stress, tuning
 

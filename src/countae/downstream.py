@@ -168,7 +168,9 @@ def knn_overlap(one: np.ndarray, other: np.ndarray) -> float:
     for space in (one, other):
         search = NearestNeighbors(n_neighbors=number).fit(space.astype(np.float64))
         near.append(search.kneighbors(return_distance=False))
-    return float(np.mean([len(np.intersect1d(*pair)) / number for pair in zip(*near, strict=True)]))
+    return float(
+        np.mean([len(np.intersect1d(*pair)) / number for pair in zip(*near, strict=True)])
+    )
 
 
 def compared(

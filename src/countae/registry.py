@@ -30,8 +30,8 @@ def use_plugins(folder: str | Path) -> None:
     if not path.is_dir():
         raise ConfigError(
             f"{path}: `plugins` must be a folder with likelihoods/, metrics/, baselines/, "
-            "simulate/ or stress/ in it, but there is none. Fix: name it relative to the folder in which "
-            "the command runs."
+            "simulate/ or stress/ in it, but there is none. Fix: name it relative to the folder "
+            "in which the command runs."
         )
     os.environ[PLUGINS] = str(path)
 

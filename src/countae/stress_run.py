@@ -1,4 +1,4 @@
-"""One network under stress: trained again where its training changes, scored, paired with clean."""
+"""One network under stress: trained again where training changes, scored, paired with clean."""
 
 from __future__ import annotations
 

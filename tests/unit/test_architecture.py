@@ -145,7 +145,15 @@ def test_imports_point_in_one_direction(file):
         return
     parts = {name.split(".")[1] for name in imported(file) if name.startswith("countae.")}
     if own == "config":  # checks names against the registries, which are light
-        parts -= {"baselines", "likelihoods", "metrics", "protocols", "simulate", "stress", "tuning"}
+        parts -= {
+            "baselines",
+            "likelihoods",
+            "metrics",
+            "protocols",
+            "simulate",
+            "stress",
+            "tuning",
+        }
     if own == "prepare":
         parts -= {"simulate"}
     forbidden = parts - COMMON - {own, "__version__"} - ALLOWED.get(own, set())

@@ -48,11 +48,11 @@ def test_scores_are_those_of_the_ordinary_scoring(matrix, fitted):
     ordinary = score_network(fitted[0], matrix, wanted=["log_score"]).cells
     null = score_baseline("gene_mean", matrix, wanted=["log_score"]).cells
     oracle = score_baseline("oracle", matrix, wanted=["log_score"]).cells
-    for name, table, noise in [
+    for name, table, column in [
         ("own", ordinary, "native"), ("refitted", ordinary, "nb"), ("null", null, "nb"),
         ("oracle", oracle, "native"),
     ]:  # fmt: skip
-        expected = table.query("metric == 'log_score' and noise == @noise")
+        expected = table[(table["metric"] == "log_score") & (table["noise"] == column)]
         assert expected["id"].tolist() == found.cell_id.tolist()
         value = getattr(found, name).mean(axis=1)
         np.testing.assert_allclose(value, expected["value"], rtol=1e-12)

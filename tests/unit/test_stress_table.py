@@ -58,7 +58,9 @@ def test_a_change_is_paired_and_its_interval_by_hand(rng):
     assert row["lead"]["value"] == pytest.approx(lead)
     above = (part["refitted"] - part["oracle"]).mean()
     assert row["above_oracle"]["value"] == pytest.approx(above)
-    assert (row["score"], row["null"]) == pytest.approx((part["refitted"].mean(), part["null"].mean()))
+    assert (row["score"], row["null"]) == pytest.approx(
+        (part["refitted"].mean(), part["null"].mean())
+    )
     assert (row["seeds"], row["cells"]) == (3, 8)
 
 

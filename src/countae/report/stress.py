@@ -175,28 +175,31 @@ def later(data: Dataset) -> dict[str, Any] | None:
             "countae wrote it. Fix: make it again with `countae downstream`."
         )
     measures, confidence = data.downstream["measures"], data.downstream["confidence"]
-    losses = [name for name in data.losses if any(name in m["losses"] for m in measures.values())]
-    controls = list(dict.fromkeys(c for m in measures.values() for c in m["controls"]))
-    lines = [
-        ([Cell(short(loss), mark="name"), *(_seeds(measures[k]["losses"].get(loss)) for k in LATER)],
-         "own")
-        for loss in losses
-    ]  # fmt: skip
-    lines += [
-        ([Cell(name, mark="name"), *(_plain(measures[k]["controls"].get(name)) for k in LATER)],
-         "control own")
-        for name in controls
-    ]  # fmt: skip
-    columns = [Column("Loss", numeric=False), *(Column(*words) for words in LATER.values())]
     return {
         "sentences": [(LATER[name][0], measures[name]["sentence"]) for name in LATER],
-        "table": Table("Later use of each loss", columns, lines),
+        "table": _later_table(data, measures),
         "hint": f"Higher is better. In brackets: {percent(confidence)} interval over seeds; it "
         "does not say what other cells would give. NMI and ARI take the best of k-means over a "
         "grid of k. Neighbours overlap between the two halves of each cell’s molecules. Markers: "
         "the genes that a rank-sum test puts first in each label of the raw test cells, and how "
         "many of these are put first by the denoised counts of the other cells.",
     }
+
+
+def _later_table(data: Dataset, measures: dict[str, Any]) -> Table:
+    """A row per loss and per control, a column per measure."""
+    known = {name: [measures[k]["losses"].get(name) for k in LATER] for name in data.losses}
+    rows = [
+        ([Cell(short(name), mark="name"), *map(_seeds, found)], "own")
+        for name, found in known.items()
+        if any(found)
+    ]
+    controls = dict.fromkeys(name for k in LATER for name in measures[k]["controls"])
+    for name in controls:
+        found = [measures[k]["controls"].get(name) for k in LATER]
+        rows.append(([Cell(name, mark="name"), *map(_plain, found)], "control own"))
+    columns = [Column("Loss", numeric=False), *(Column(*words) for words in LATER.values())]
+    return Table("Later use of each loss", columns, rows)
 
 
 def _seeds(found: dict[str, Any] | None) -> Cell:

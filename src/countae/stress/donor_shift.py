@@ -11,9 +11,7 @@ from countae.stress import stress
 from countae.stress._groups import without_each
 
 
-@stress(
-    level="share of the donor that is not trained on", levels=(1.0,), key="donor_key"
-)
+@stress(level="share of the donor that is not trained on", levels=(1.0,), key="donor_key")
 def donor_shift(
     matrix: CountMatrix, level: float, rng: np.random.Generator, settings: dict[str, Any]
 ) -> list[CountMatrix]:

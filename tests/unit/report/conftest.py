@@ -251,7 +251,8 @@ class Results:
             for level in (1.0, 0.5, 0.1)
         ]  # fmt: skip
         test = {"meaning": "Fewer molecules.", "level": "share that is kept", "clean": 1.0,
-                "retrains": False, "rows": rows, "sentence": "At 0.1 nothing is told apart."}  # fmt: skip
+                "retrains": False, "rows": rows,
+                "sentence": "At 0.1 nothing is told apart."}  # fmt: skip
         return {"tests": {"depth": test}, "confidence": 0.95, "errors_by": "cell"}
 
     def later(self) -> dict:

@@ -328,9 +328,7 @@ def test_composition_takes_a_share_of_every_second_type(matrix, share):
     ordered = names[np.lexsort((names, -size))]
     for place, name in enumerate(ordered):
         for of in ("train", "validation"):
-            before, after = (
-                ((m.part == of) & (m.labels == name)).sum() for m in (matrix, found)
-            )
+            before, after = (((m.part == of) & (m.labels == name)).sum() for m in (matrix, found))
             expected = before if place % 2 == 0 else before - round(share * before)
             assert after == expected, (name, of)
     np.testing.assert_array_equal(found.part == "test", matrix.part == "test")
