@@ -12,11 +12,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from data import prepared
 from training import write_between
 
 from countae import config
+from countae.comparison import difference
 from countae.counts import CountMatrix
 from countae.files import write_table
 from countae.fit import fit
@@ -42,58 +44,74 @@ def run(matrix: CountMatrix, loss: str, seed: int, path: Path, settings: dict[st
     write_table(path, found)
 
 
-def told(title: str, found: dict[str, Any]) -> list[str]:
+def told(title: str, table: pd.DataFrame, level: float) -> list[str]:
     """Tables of one data set: the score as it is, and what each test adds to it."""
-    lines = [f"### {title}", ""]
+    found = summarised(table, level=level)
+    lines = [f"### {title}, {table['seed'].nunique()} seeds", ""]
     lines += _of_noise(found, "own", "Own distribution of each loss")
     lines += _of_noise(found, "refitted", "NB noise refitted around each loss' means")
-    return lines
+    return lines + _pair(table, level)
 
 
 def _of_noise(found: dict[str, Any], noise: str, title: str) -> list[str]:
-    tests = found["tests"]
-    heads = [
-        (name, level)
-        for name, test in tests.items()
-        for level in dict.fromkeys(row["level"] for row in test["rows"])
-        if level != test["clean"]
-    ]
     rows = {
         (name, row["level"], row["likelihood"]): row
-        for name, test in tests.items()
+        for name, test in found["tests"].items()
         for row in test["rows"]
         if row["noise"] == noise
     }
-    clean = tests["depth"]["clean"]
+    losses = [loss for loss in LOSSES if any(loss in key for key in rows)]
+    clean = {name: test["clean"] for name, test in found["tests"].items()}
+    heads = [key[:2] for key in rows if key[2] == losses[0] and key[1] != clean[key[0]]]
+    starts = {loss: rows["depth", clean["depth"], loss] for loss in losses}
     lines = [
-        f"**{title}.** Score on clean counts, its lead over the null, then the change under each "
-        "test and, in brackets, the lead over the refitted null that is left.", "",
-        "| loss | clean | lead | " + " | ".join(f"{name} {level:g}" for name, level in heads)
-        + " |",
-        "|---" * (3 + len(heads)) + "|",
+        f"**{title}.**", "",
+        "| | clean (lead) | " + " | ".join(f"{name} {level:g}" for name, level in heads) + " |",
+        "|---" * (2 + len(heads)) + "|",
     ]  # fmt: skip
-    for loss in LOSSES:
-        first = rows["depth", clean, loss]
-        cells = [f"{first['score']:.3f}", _lead(first)]
+    for loss, first in starts.items():
+        cells = [f"{first['score']:.3f} ({_lead(first)})"]
         for name, level in heads:
             row = rows[name, level, loss]
-            change = row["change"]
-            half = (change["high"] - change["low"]) / 2
-            cells.append(f"{change['value']:+.3f} ± {half:.3f} ({_lead(row)})")
+            half = (row["change"]["high"] - row["change"]["low"]) / 2
+            cells.append(f"{row['change']['value']:+.3f} ± {half:.3f} ({_lead(row)})")
         lines.append(f"| {short(loss)} | " + " | ".join(cells) + " |")
-    null = [rows["depth", clean, LOSSES[0]]["null"]]
-    gaps = [rows[name, level, LOSSES[0]]["null"] - null[0] for name, level in heads]
-    lines.append(f"| *null* | {null[0]:.3f} | | " + " | ".join(f"{g:+.3f}" for g in gaps) + " |")
-    oracle = [rows["depth", clean, LOSSES[0]]["oracle"]]
-    if oracle[0] is not None:
-        gaps = [rows[name, level, LOSSES[0]]["oracle"] - oracle[0] for name, level in heads]
-        lines.append(
-            f"| *oracle* | {oracle[0]:.3f} | | " + " | ".join(f"{g:+.3f}" for g in gaps) + " |"
-        )
+    for what in ("null", "oracle"):
+        known = starts[losses[0]][what]
+        if known is not None:
+            gaps = [rows[name, level, losses[0]][what] - known for name, level in heads]
+            told = " | ".join(f"{gap:+.3f}" for gap in gaps)
+            lines.append(f"| *{what}* | {known:.3f} | {told} |")
     return [*lines, ""]
 
 
+def _pair(table: pd.DataFrame, level: float) -> list[str]:
+    """How much worse NB is than ZINB, paired by cell and seed."""
+    lines = ["**NB less ZINB** (above 0, ZINB is better), paired by cell and seed.", "",
+             "| | own distribution | NB noise refitted |", "|---|---|---|"]  # fmt: skip
+    for (name, at), rows in table.groupby(["test", "level"], sort=False):
+        names = {"own": "own", "refitted": "refitted"}
+        if not lines[4:]:
+            lines.append(_gap("clean", rows, {k: f"clean_{v}" for k, v in names.items()}, level))
+        lines.append(_gap(f"{name} {at:g}", rows, names, level))
+    return [*lines, ""]
+
+
+def _gap(head: str, rows: pd.DataFrame, columns: dict[str, str], level: float) -> str:
+    cells = []
+    for column in columns.values():
+        wide = rows.pivot(index="seed", columns=["likelihood", "cell"], values=column)
+        gap = (wide["nb"] - wide["zinb"]).to_numpy()
+        found = difference(
+            cell_difference=gap.mean(axis=0), seed_difference=gap.mean(axis=1), delta=0.0,
+            level=level,
+        )  # fmt: skip
+        cells.append(f"{found.value:+.4f} ({found.interval[0]:+.4f} to {found.interval[1]:+.4f})")
+    return f"| {head} | " + " | ".join(cells) + " |"
+
+
 def _lead(row: dict[str, Any]) -> str:
+    """Lead over the null, with a question mark where its interval holds 0."""
     lead = row["lead"]
     return f"{lead['value']:+.3f}{'' if lead['low'] * lead['high'] > 0 else '?'}"
 
@@ -104,6 +122,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--write", type=Path, help="page whose tables are renewed")
     parser.add_argument("--data", nargs="+", default=list(SOURCES), choices=list(SOURCES))
+    parser.add_argument("--losses", nargs="+", default=LOSSES, choices=LOSSES)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     given = parser.parse_args()
     torch.set_num_threads(1)
     settings = config.validated({"simulate": {"n_cells": 600, "n_genes": 200}})
@@ -111,13 +131,14 @@ def main() -> None:
     for title in given.data:
         paths, name = [], SOURCES[title]
         matrix = prepared(name, given.folder, settings)
-        for seed in range(SEEDS):
-            for loss in LOSSES:
+        for seed in range(given.seeds):
+            for loss in given.losses:
                 paths.append(given.folder / name / f"{loss}-seed{seed}.parquet")
                 if not paths[-1].exists():
                     run(matrix, loss, seed, paths[-1], settings)
-        found = summarised(read_stressed(paths), level=settings["verdict"]["level"])
-        lines += told(f"{title}, {len(matrix.obs):,} × {len(matrix.gene_id):,}", found)
+        size = f"{len(matrix.obs):,} × {len(matrix.gene_id):,}"
+        table = read_stressed(paths)
+        lines += told(f"{title}, {size}", table, settings["verdict"]["level"])
     print("\n".join(lines))
     if given.write:
         write_between(given.write, "stress", "\n".join(lines).rstrip())

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from countae import config
+from countae.cli_verdict import check_arms
 from countae.errors import ConfigError, ScoreError
 from countae.options import Device, Threads, escaped, loaded, log, names, numbers, settings
 
@@ -98,9 +99,8 @@ def downstream(
     Example: countae downstream results/pbmc results/pbmc/downstream.json --likelihoods nb,zinb
     --seeds 0,1,2
     """
+    check_arms(likelihoods, seeds)
     losses, numbered = names(likelihoods), numbers(seeds)
-    if not losses or not numbered:
-        raise ConfigError("Name at least one loss in --likelihoods and one seed in --seeds.")
     matrix = loaded(folder / "counts.h5ad", threads)
     from countae.downstream import Later, compared
     from countae.files import write_json

@@ -164,7 +164,7 @@ def rehearse(
     from countae import simulate
 
     simulate.check(family)
-    _check_arms(likelihoods, seeds)
+    check_arms(likelihoods, seeds)
     matrix = loaded(counts, threads)
     if matrix.protocol != "masked":
         raise ConfigError(
@@ -253,7 +253,7 @@ def explain(
             typer.echo(f"  {protocol['reason']}")
 
 
-def _check_arms(likelihoods: str, seeds: str) -> None:
+def check_arms(likelihoods: str, seeds: str) -> None:
     """Raise ConfigError unless two losses and a seed are compared, none of them twice."""
     losses, numbered = names(likelihoods), numbers(seeds)
     if len(losses) < 2 or len(set(losses)) < len(losses):
@@ -367,7 +367,7 @@ def _results(
 ) -> Results:
     from countae.results import Results
 
-    _check_arms(likelihoods, seeds)
+    check_arms(likelihoods, seeds)
     control = numbers(control_seeds)
     _check_seeds(control, "--control-seeds")
     return Results(folder, names(likelihoods), numbers(seeds), rule["control"], control)
