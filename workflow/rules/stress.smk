@@ -82,7 +82,7 @@ rule stress_table:
         mem_mb=scaled_memory(2000),
         runtime=10,
     params:
-        settings=section_options("verdict"),
+        settings=as_options({"level": SETTINGS["verdict"]["level"]}),
         code=fingerprint("stress_table"),
     message:
         "Sum up the stress tests of {wildcards.dataset}"
@@ -125,7 +125,7 @@ rule downstream:
     params:
         folder=subpath(output[0], parent=True),
         arms=as_options({"likelihoods": SETTINGS["likelihoods"], "seeds": SEEDS}),
-        settings=section_options("verdict"),
+        settings=as_options({"level": SETTINGS["verdict"]["level"]}),
         code=fingerprint("downstream"),
     message:
         "Judge clusters, neighbours and markers of each loss on {wildcards.dataset}"
