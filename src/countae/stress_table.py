@@ -74,7 +74,7 @@ def summarised(
         ``null``, ``oracle``, ``change`` (score under stress less that of the same entries clean),
         ``lead`` (null less score) and ``above_oracle``, the last three with intervals.
     """
-    rule = {"level": level, "donors": donors}
+    rule: dict[str, Any] = {"level": level, "donors": donors}
     tests = {}
     for name, of_test in table.groupby("test", sort=False):
         member = stress.get(str(name))
