@@ -53,6 +53,8 @@ class Results:
         self.family, self.doubts, self.errors_by = "nb", ["zero_inflation"], "cell"
         self.protocols: dict[str, dict] = {}
         self.referee: dict | None = None
+        self.stress: dict | None = None
+        self.downstream: dict | None = None
         self.zero_tests = self.histograms = True
 
     @property
@@ -72,6 +74,10 @@ class Results:
         self._parquet("verdict_genes.parquet", self.gene_table())
         if self.referee:
             self._json("referee.json", self.referee)
+        if self.stress:
+            self._json("stress.json", self.stress)
+        if self.downstream:
+            self._json("downstream.json", self.downstream)
         self._h5ad()
         return self.path
 
@@ -279,3 +285,31 @@ class Results:
             write_elem(file, "uns", {"countae": {"label_key": key}})
             latents = {f"X_{loss}": rng.normal(size=(30, 10)) for loss in self.losses}
             write_elem(file, "obsm", latents)
+
+    def stressed(self) -> dict:
+        """Content of stress.json: depth at two levels, of every loss."""
+
+        def around(value: float) -> dict:
+            return {"value": value, "low": value - 0.01, "high": value + 0.02}
+
+        rows = [
+            {"likelihood": loss, "noise": noise, "level": level, "seeds": 3, "cells": 140,
+             "score": LEVEL[loss], "null": 0.99, "oracle": 0.8, "change": around(1 - level + k),
+             "lead": around(0.5 - k), "above_oracle": around(0.07), "latent_depth": 0.125,
+             "residual_depth": None}
+            for k, loss in enumerate(self.losses) for noise in ("own", "refitted")
+            for level in (1.0, 0.5, 0.1)
+        ]  # fmt: skip
+        test = {"meaning": "Fewer molecules.", "level": "share that is kept", "clean": 1.0,
+                "retrains": False, "rows": rows,
+                "sentence": "At 0.1 nothing is told apart."}  # fmt: skip
+        return {"tests": {"depth": test}, "confidence": 0.95, "errors_by": "cell"}
+
+    def later(self) -> dict:
+        """Content of downstream.json: two seeds of every loss, and the controls."""
+        names = ["nmi", "ari", "silhouette", "knn_purity", "knn_overlap", "marker_recovery"]
+        row = {"value": 0.7, "seeds": 2, "interval": [0.65, 0.75]}
+        measure = {"losses": dict.fromkeys(self.losses, row),
+                   "controls": {"no denoising": 0.5, "log1p + PCA": 0.6},
+                   "sentence": "NB is highest; the losses tie."}  # fmt: skip
+        return {"measures": dict.fromkeys(names, measure), "confidence": 0.95}

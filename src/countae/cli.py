@@ -15,6 +15,7 @@ from countae.cli_fit import fit, hide, peer, score, tune, tune_trial
 from countae.cli_list import list_members, new_likelihood
 from countae.cli_report import figures
 from countae.cli_status import status
+from countae.cli_stress import downstream, stress, stress_table
 from countae.cli_tell import explain, rank, referee
 from countae.cli_verdict import bootstrap, rehearse, verdict
 from countae.config import Source
@@ -226,7 +227,7 @@ def prepare(
 
 for verb in (hide, fit, tune_trial, tune, peer, score, bootstrap, verdict, rank):
     app.command(verb.__name__.replace("_", "-"), rich_help_panel=STEPS)(verb)
-for verb in (rehearse, referee, figures, new_likelihood):
+for verb in (rehearse, referee, stress, stress_table, downstream, figures, new_likelihood):
     app.command(verb.__name__.replace("_", "-"), rich_help_panel=MORE)(verb)
 app.command("list", rich_help_panel=START)(list_members)
 for verb in (status, explain):

@@ -14,11 +14,13 @@ from countae.options import log
 
 def list_members(
     kind: Annotated[
-        Literal["likelihoods", "metrics", "baselines", "peers", "simulators", "protocols"],
+        Literal[
+            "likelihoods", "metrics", "baselines", "peers", "simulators", "protocols", "stress"
+        ],
         typer.Argument(help="What to list."),
     ],
 ) -> None:
-    """Show what exists: losses, metrics, baselines, peers, simulators, hold-out protocols.
+    """Show what exists: losses, metrics, baselines, peers, simulators, protocols, stress tests.
 
     Example: countae list likelihoods
     """

@@ -176,7 +176,7 @@ def rehearse(
     from countae import simulate
 
     simulate.check(family)
-    _check_arms(likelihoods, seeds)
+    check_arms(likelihoods, seeds)
     matrix = loaded(counts, threads)
     if matrix.protocol != "masked":
         raise ConfigError(
@@ -201,7 +201,7 @@ def rehearse(
     log.print(f"{family} {replicate}: {made['story']['reason']}")
 
 
-def _check_arms(likelihoods: str, seeds: str) -> None:
+def check_arms(likelihoods: str, seeds: str) -> None:
     """Raise ConfigError unless two losses and a seed are compared, none of them twice."""
     losses, numbered = names(likelihoods), numbers(seeds, "--seeds")
     if len(losses) < 2 or len(set(losses)) < len(losses):
@@ -288,7 +288,7 @@ def _results(
 ) -> Results:
     from countae.results import Results
 
-    _check_arms(likelihoods, seeds)
+    check_arms(likelihoods, seeds)
     control = numbers(control_seeds, "--control-seeds")
     _check_seeds(control, "--control-seeds")
     return Results(folder, names(likelihoods), numbers(seeds, "--seeds"), rule["control"], control)

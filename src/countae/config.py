@@ -89,10 +89,10 @@ def validated(config: dict[str, Any], *, where: str = "configuration") -> dict[s
     ------
     ConfigError
         For an unknown key ("did you mean"), a value of the wrong type or range, a likelihood,
-        baseline, peer or metric that does not exist, parts of a network that make no sense
-        together, or more tuning trials than different settings.
+        baseline, peer, metric or stress test that does not exist, parts of a network that make no
+        sense together, or more tuning trials than different settings.
     """
-    from countae import baselines, likelihoods, metrics, peers, protocols, simulate, tuning
+    from countae import baselines, likelihoods, metrics, peers, protocols, simulate, stress, tuning
 
     _check(config, schema(), where)
     full = _filled(config, schema())
@@ -103,6 +103,7 @@ def validated(config: dict[str, Any], *, where: str = "configuration") -> dict[s
             kind.check(name)
     for name in full["referee"]["families"]:
         simulate.check(name)
+    stress.wanted(full["stress"]["tests"])
     if "masked" in full["protocols"]:
         raise ConfigError(
             f"{where}: protocols names those besides masked entries, the primary one, which is "

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from lightning_fabric.plugins.environments import ClusterEnvironment
 
-PRECISIONS = {"32": "32-true", "bf16-mixed": "bf16-mixed", "64": "64-true"}  # ours, Fabric's
+PRECISIONS: dict[str, Any] = {
+    "32": "32-true",
+    "bf16-mixed": "bf16-mixed",
+    "64": "64-true",
+}  # ours, Fabric's
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # without it cuBLAS is not deterministic and Torch says so
 _Given = TypeVar("_Given")
 

@@ -60,7 +60,7 @@ def export(
         ``uns["countae"]``: provenance, JSON inside strings.
     """
     adata = matrix.with_own_tables().adata
-    n_fitted = int((matrix.part != "test").sum())
+    n_fitted = len(matrix.fitted)
     for likelihood, network in networks:
         layer, known = f"denoised_{likelihood}", _Known(len(adata), n_fitted)
         if denoised:

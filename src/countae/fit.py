@@ -164,7 +164,7 @@ def fit(
             _train(model, data, train, validation, record, place, ended, checkpoint)
     model.eval()
     with enough_to_predict(model, place.device):
-        calibrate(model, data, thinned(np.flatnonzero(matrix.part != "test")))
+        calibrate(model, data, thinned(matrix.fitted))
     record.seconds += time.perf_counter() - began
     record.peak_memory_mb = peak_memory()
     return model.cpu().float(), record

@@ -59,7 +59,7 @@ class Noise:
 
 def noise_cells(matrix: CountMatrix) -> np.ndarray:
     """Train and validation cells, thinned evenly when there are more than noise needs."""
-    return thinned(np.flatnonzero(matrix.part != "test"))
+    return thinned(matrix.fitted)
 
 
 def noise_families() -> list[str]:

@@ -1,4 +1,4 @@
-"""Things that are found by the name of their file: likelihoods, baselines, metrics, simulators."""
+"""Things that are found by the name of their file: likelihoods, metrics, stress tests and more."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def use_plugins(folder: str | Path) -> None:
     path = Path(folder).absolute()
     if not path.is_dir():
         raise ConfigError(
-            f"{path}: `plugins` must be a folder with likelihoods/, metrics/, baselines/ or "
-            "simulate/ in it, but there is none. Fix: name it relative to the folder in which "
-            "the command runs."
+            f"{path}: `plugins` must be a folder with likelihoods/, metrics/, baselines/, "
+            "simulate/ or stress/ in it, but there is none. Fix: name it relative to the folder "
+            "in which the command runs."
         )
     os.environ[PLUGINS] = str(path)
 

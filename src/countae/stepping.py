@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,7 +82,7 @@ class Stepper:
         if place.processes > 1:
             for parameter in unlearnt(self.loss):
                 parameter.requires_grad_(False)  # else processes wait for its gradient
-        made = torch.compile(self.loss, dynamic=False) if compiled else self.loss
+        made: Any = torch.compile(self.loss, dynamic=False) if compiled else self.loss
         self.module = place.wrapped(made)
 
     def epoch(

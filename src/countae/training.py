@@ -236,8 +236,8 @@ def validation_loss(
     if place.processes == 1:
         return float(total) / number
     both = torch.tensor([float(total), number], dtype=torch.float64, device=place.device)
-    total, number = place.total(both)
-    return total / number
+    of_all = place.total(both)
+    return of_all[0] / of_all[1]
 
 
 def total_loss_of(model: CountAutoencoder, task: Task) -> tuple[Tensor, int]:

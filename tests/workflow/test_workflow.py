@@ -180,6 +180,40 @@ def test_other_protocols_and_the_referee_run(tmp_path):
     assert referee["sentence"].split(".")[0] in page
 
 
+HARD = TINY | {"stress": {"tests": ["depth", "outliers=0.01", "outliers=0.1", "batch_shift"]}}
+
+
+def test_stress_tests_are_planned_where_a_data_set_has_their_column(tmp_path):
+    """One job per test, loss and seed with all its levels; a shift of batches needs batches."""
+    done = snakemake(configured(tmp_path, HARD), "--dry-run", "--printshellcmds")
+    assert done.returncode == 0, done.stderr
+    jobs, text = planned(done), done.stdout + done.stderr
+    assert (jobs["stress"], jobs["stress_table"]) == (2 * 2, 1)
+    commands = [line for line in text.splitlines() if "countae stress " in line]
+    outliers = next(line for line in commands if "/outliers/nb-seed0.parquet" in line)
+    assert "--tests outliers=0.01,outliers=0.1" in outliers
+    assert "--model results/tiny/nb/seed0/model.safetensors" in outliers
+
+    config = HARD | {"simulate": TINY["simulate"] | {"n_batches": 2}}
+    rows = ROW.replace("genes", "genes\tbatch_key").replace("\tall", "\tall\tbatch")
+    done = snakemake(configured(tmp_path, config, rows), "--dry-run")
+    assert planned(done)["stress"] == 3 * 2
+
+
+def test_stress_tests_end_in_a_file_for_the_report(tmp_path):
+    """A real run; a second one has nothing to do."""
+    config = HARD | {"stress": {"tests": ["depth=0.5", "cell_type_shift"], "most_groups": 1}}
+    wanted = "results/tiny/stress.json"
+    done = snakemake(configured(tmp_path, config), wanted, "--show-failed-logs")
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = json.loads((tmp_path / wanted).read_text())
+    assert set(found["tests"]) == {"depth", "cell_type_shift"}
+    rows = found["tests"]["depth"]["rows"]
+    assert [row["level"] for row in rows if row["noise"] == "own"] == [1.0, 0.5] * 2
+    again = snakemake(tmp_path, wanted, "--dry-run")
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
 def test_a_printed_command_is_one_verb(tmp_path):
     done = snakemake(configured(tmp_path), "--dry-run", "--printshellcmds")
     text = done.stdout + done.stderr
@@ -229,6 +263,7 @@ def test_no_trial_runs_when_the_search_is_off(tmp_path):
         ({"seed": [0]}, ROW, "unknown key 'seed'. Did you mean 'seeds'?"),
         ({}, "id\tsorce\nx\ty\n", "Did you mean 'source'?"),
         ({"tuning": {"trials": 99}}, ROW, "only 27 different settings"),
+        ({"stress": {"tests": ["dept"]}}, ROW, "Did you mean 'depth'?"),
     ],
 )
 def test_a_wrong_configuration_is_told_in_one_message(tmp_path, config, rows, words):

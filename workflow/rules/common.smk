@@ -6,7 +6,7 @@ from itertools import chain, islice
 import countae
 from countae import config as contract
 from countae import resources as needs
-from countae import simulate, sources, tuning
+from countae import simulate, sources, stress, tuning
 from countae.errors import CountaeError
 from countae.fingerprint import fingerprint
 from countae.options import LARGEST_SEED

@@ -37,6 +37,8 @@ rule report:
         expand("results/{dataset}/{dataset}.h5ad", dataset=DATASETS),
         peer_scores(),
         RANKING,
+        STRESSED,
+        DOWNSTREAM,
         verdicts=expand("results/{dataset}/verdict.json", dataset=DATASETS),
     output:
         report(

@@ -90,6 +90,11 @@ class CountMatrix:
         return self.obs["split"].to_numpy(str)
 
     @property
+    def fitted(self) -> np.ndarray:
+        """Index of the training and validation cells: those that a fit may look at."""
+        return np.flatnonzero(np.isin(self.part, ("train", "validation")))
+
+    @property
     def protocol(self) -> str:
         """Hold-out protocol for which the matrix was made."""
         return str(self.info.get("protocol", "masked"))

@@ -27,6 +27,9 @@ class Masked(Protocol):
     In training a random 1/K share of the entries is hidden anew in each step. Given the hidden
     counts' own mean and noise, no predictor beats the distribution that made them: a loss that
     wins here tells the story of the counts.
+
+    A stress test may show a network other counts than it must predict (``layers["shown"]`` and
+    ``obs["shown_library_size"]``), or the size of another cell (``obs["sized_by"]``, its row).
     """
 
     name = "masked"
@@ -42,7 +45,11 @@ class Masked(Protocol):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(matrix, device, levels, dtype)
-        self._counts, self._library_size = matrix.counts, matrix.library_size
+        self._counts = matrix.counts
+        self._shown = matrix.adata.layers.get("shown", matrix.counts)
+        library = matrix.obs.get("shown_library_size", matrix.obs["library_size"])
+        self._library_size = library.to_numpy(np.float64)
+        self._sized_by = np.asarray(matrix.obs.get("sized_by", np.arange(len(matrix.obs))))
         self._gene_share, self._reference_size = matrix.gene_share, matrix.reference_size
 
     def training_task(self, cells: np.ndarray, generator: torch.Generator) -> Task:
@@ -106,18 +113,19 @@ class Masked(Protocol):
             yield self._task(cells, fold == k)
 
     def whole(self, cells: np.ndarray) -> Task:
-        rows = Rows(self._counts, cells)
+        seen, wanted = self._rows(cells)
         size_factor = self.full_size_factor(cells).astype(np.float32)
-        return Task(rows, None, size_factor, rows, self.device, *self.groups(cells), self.dtype)
+        return Task(seen, None, size_factor, wanted, self.device, *self.groups(cells), self.dtype)
 
     def size_factor(self, cells: np.ndarray) -> np.ndarray:
-        counts, fold = self.matrix.rows(cells).toarray(), self.matrix.fold_of(cells)
+        by, fold = self._sized_by[cells], self.matrix.fold_of(cells)
+        counts = self._shown[by].astype(np.int32, copy=False).toarray()
         size_factor = np.empty(counts.shape)
         for k in range(self.matrix.n_folds):
             of_fold = visible_size_factor(
                 counts=counts,
                 hidden=fold == k,
-                library_size=self._library_size[cells, None],
+                library_size=self._library_size[by, None],
                 gene_share=self.matrix.gene_share,
                 reference_size=self.matrix.reference_size,
             )
@@ -125,22 +133,26 @@ class Masked(Protocol):
         return size_factor
 
     def full_size_factor(self, cells: np.ndarray) -> np.ndarray:
-        return self.matrix.size_factor[cells]
+        return self._library_size[self._sized_by[cells]] / self._reference_size
 
     def _task(self, cells: np.ndarray, hidden: np.ndarray) -> Task:
         """A task from the hidden entries, (gene, cell), bool."""
         from countae.kernels import entry_lists  # numba takes a third of a second to import
 
-        counts = self._counts
+        shown, by = self._shown, self._sized_by[cells]
         sums = np.empty((2, len(cells)))
-        entry_lists.hidden_total(
-            counts.indptr, counts.indices, counts.data, cells, hidden, sums[0]
-        )
+        entry_lists.hidden_total(shown.indptr, shown.indices, shown.data, by, hidden, sums[0])
         entry_lists.hidden_share(hidden, self._gene_share, sums[1])
         size_factor = size_without(
             *sums,
-            library_size=self._library_size[cells],
+            library_size=self._library_size[by],
             reference_size=self._reference_size,
         )
-        rows, exposure = Rows(counts, cells), size_factor.astype(np.float32)
-        return Task(rows, hidden, exposure, rows, self.device, *self.groups(cells), self.dtype)
+        seen, wanted = self._rows(cells)
+        exposure = size_factor.astype(np.float32)
+        return Task(seen, hidden, exposure, wanted, self.device, *self.groups(cells), self.dtype)
+
+    def _rows(self, cells: np.ndarray) -> tuple[Rows, Rows]:
+        """Counts that are shown, and those to predict: the same unless a stress test differs."""
+        rows = Rows(self._counts, cells)
+        return (rows if self._shown is self._counts else Rows(self._shown, cells)), rows

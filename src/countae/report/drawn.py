@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from countae.report import fit_figures, score_figures, training_figures
+from countae.report import fit_figures, score_figures, stress, training_figures
 from countae.report.figures import Figure
 from countae.report.load import Dataset
 
@@ -23,6 +23,7 @@ FIGURES: dict[str, Drawing] = {
     "pit": fit_figures.pit_histograms,
     "training": training_figures.training_curves,
     "latent_maps": training_figures.latent_maps,
+    "stress": stress.curves,
     "gene_gaps": score_figures.gene_gaps,
 }
 

@@ -42,7 +42,7 @@ def gene_panel(data: Dataset, histograms: Histograms, gene: str) -> Figure:
 
 def _drawn(data: Dataset, bins: list[str], observed: Any, expected: Any, gene: str) -> Figure:
     """Grey bars behind a dot per loss, side by side."""
-    share = {
+    share: dict[str, Any] = {
         "scale": alt.Scale(type="sqrt", nice=False),
         "title": "share of cells (square-root scale)",
         "axis": alt.Axis(format=".2~%", values=[0, 0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1]),

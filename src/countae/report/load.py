@@ -45,10 +45,10 @@ class Dataset:
 
     ``scores`` is tidy: contestant (a loss or a baseline), seed, noise, metric, level, id, value.
     ``records`` holds the content of each fit.json by loss, those of the A/A arm included.
-    ``referee`` is the content of referee.json, where that was made, and ``histograms`` the counts
-    of each gene, where they were measured. ``most_dots`` is how many genes a scatter plot shows;
-    more only hide each other. ``peers`` names those of the baselines that are other programs'
-    networks.
+    ``referee``, ``stress`` and ``downstream`` are the contents of referee.json, stress.json and
+    downstream.json, and ``histograms`` the counts of each gene, where these were made.
+    ``most_dots`` is how many genes a scatter plot shows; more only hide each other. ``peers``
+    names those of the baselines that are other programs' networks.
     """
 
     triage: dict[str, Any]
@@ -58,6 +58,8 @@ class Dataset:
     records: dict[str, list[dict[str, Any]]]
     latents: Latents = field(repr=False)
     referee: dict[str, Any] | None = None
+    stress: dict[str, Any] | None = None
+    downstream: dict[str, Any] | None = None
     histograms: Histograms | None = field(default=None, repr=False)
     most_dots: int = 2_000
     peers: tuple[str, ...] = ()
@@ -173,12 +175,12 @@ def load(folder: Path) -> Dataset:
     }
     latents = read_latents(folder / f"{folder.name}.h5ad", losses)
     scores = _scores(folder, losses, seeds)
-    referee = folder / "referee.json"
-    found = read_json(referee) if referee.is_file() else None
-    histograms = read_histograms(folder, losses, seeds)
+    asked = [folder / name for name in ("referee.json", "stress.json", "downstream.json")]
+    found = [read_json(path) if path.is_file() else None for path in asked]
+    referee, stress, downstream = found
     return Dataset(
-        triage, verdict, genes, scores, records, latents, found, histograms,
-        peers=tuple(peers_in(folder)),
+        triage, verdict, genes, scores, records, latents, referee, stress, downstream,
+        read_histograms(folder, losses, seeds), peers=tuple(peers_in(folder)),
     )  # fmt: skip
 
 

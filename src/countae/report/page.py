@@ -18,6 +18,7 @@ from countae.report import (
     methods,
     steps,
     story,
+    stress,
     tables,
     training_figures,
 )
@@ -165,6 +166,7 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
     in_panels = panels(data, PANEL_BYTES // page.n_datasets)
     if in_panels:
         page.panels[key] = in_panels | gene_panel.for_the_page(data, in_panels["bins"])
+    drawn = page.enter(figures(data), data.name)
     return {
         "id": key,
         "name": data.name,
@@ -189,12 +191,14 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
         "leaderboard": tables.leaderboard(data),
         "factorial": tables.factorial(data),
         **_fidelity(data),
-        **page.enter(figures(data), data.name),
+        **drawn,
         "not_converged": tables.convergence(data),
         "n_fits": sum(len(records) for records in data.records.values()),
         "latents": data.latents,
         "label_legend": training_figures.label_legend(data.latents),
         "seed_shown": data.seeds[0],
+        "stress": stress.told(data, drawn["stress"]),
+        "downstream": stress.later(data),
         "cost": tables.cost(data),
         "gene_classes": _class_names(data),
         "n_genes": len(data.genes),

@@ -31,13 +31,16 @@ class Simulator:
 
     ``likelihood`` names the registered likelihood that the counts follow given their truth; empty
     where there is none, so that nobody can say the probability of a count exactly. ``by_cell``
-    says that no cell's counts depend on which other cells there are, given θ and π per gene.
+    says that no cell's counts depend on which other cells there are, given θ and π per gene;
+    ``thins`` that counts of which each molecule is kept with probability p are of the same family,
+    with p times the mean and all else as it was.
     """
 
     name: str
     function: Callable[[Design, np.random.Generator], Drawn]
     likelihood: str
     by_cell: bool = False
+    thins: bool = False
 
     def __call__(self, plan: Design, rng: np.random.Generator) -> Drawn:
         """Counts and their truth; see the function's own docstring."""
@@ -50,7 +53,7 @@ class Simulator:
 
 
 def simulator(
-    *, likelihood: str = "", by_cell: bool = False
+    *, likelihood: str = "", by_cell: bool = False, thins: bool = False
 ) -> Callable[[Callable[[Design, np.random.Generator], Drawn]], Simulator]:
     """Decorator that enters a function as the simulator of its file's name.
 
@@ -60,10 +63,12 @@ def simulator(
         The registered likelihood of the counts given their truth; empty for none.
     by_cell : bool
         Whether cells can be drawn some at a time, so that any number of them can be simulated.
+    thins : bool
+        Whether binomial thinning scales the mean and changes nothing else.
     """
 
     def enter(function: Callable[[Design, np.random.Generator], Drawn]) -> Simulator:
-        member = Simulator(function.__name__, function, likelihood, by_cell)
+        member = Simulator(function.__name__, function, likelihood, by_cell, thins)
         registry._members[function.__name__] = member
         return member
 

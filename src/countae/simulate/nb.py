@@ -9,7 +9,7 @@ from countae.simulate._design import Design
 from countae.simulate._drawn import Drawn, negative_binomial
 
 
-@simulator(likelihood="nb", by_cell=True)
+@simulator(likelihood="nb", by_cell=True, thins=True)
 def nb(plan: Design, rng: np.random.Generator) -> Drawn:
     r"""Counts NB(μ, θ) with one inverse dispersion θ per gene; variance μ + μ²/θ.
 

@@ -9,7 +9,7 @@ from countae.simulate._design import Design
 from countae.simulate._drawn import Drawn
 
 
-@simulator(likelihood="poisson", by_cell=True)
+@simulator(likelihood="poisson", by_cell=True, thins=True)
 def poisson(plan: Design, rng: np.random.Generator) -> Drawn:
     r"""Counts Poisson(μ): no noise beyond that of counting.
 

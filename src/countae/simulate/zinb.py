@@ -9,7 +9,7 @@ from countae.simulate._design import Design
 from countae.simulate._drawn import Drawn, negative_binomial
 
 
-@simulator(likelihood="zinb", by_cell=True)
+@simulator(likelihood="zinb", by_cell=True, thins=True)
 def zinb(plan: Design, rng: np.random.Generator) -> Drawn:
     r"""Counts ZINB(μ, θ, π) with extra zeros of one probability π per gene.
 

@@ -18,8 +18,8 @@ from countae.report.load import load
 
 HOSTILE = "<script>alert(1)</script>\"'"
 PARTS = [
-    "verdict", "leaderboard", "means", "zeros", "spread", "training", "latent", "genes", "cost",
-    "methods", "data",
+    "verdict", "leaderboard", "means", "zeros", "spread", "training", "latent", "stress",
+    "downstream", "genes", "cost", "methods", "data",
 ]  # fmt: skip
 TITLE = "Which loss?"
 

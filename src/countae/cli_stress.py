@@ -1,0 +1,126 @@
+"""The verbs of the stress tests. Heavy libraries load inside the verbs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from countae import config
+from countae.cli_verdict import check_arms
+from countae.errors import ConfigError, ScoreError
+from countae.options import Device, Threads, escaped, loaded, log, names, numbers, settings
+
+
+@settings("stress")
+def stress(
+    counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
+    output: Annotated[Path, typer.Argument(help="Table to write (.parquet).")],
+    model: Annotated[Path, typer.Option(help="model.safetensors, trained on these counts.")],
+    record: Annotated[Path, typer.Option(help="Its fit.json: how to train it again.")],
+    threads: Threads = 1,
+    device: Device = "auto",
+    *,
+    stress: dict,
+) -> None:
+    """Score one network under stress: fewer molecules, outliers, groups never seen, and so on.
+
+    Example: countae stress counts.h5ad nb-seed0.parquet --model nb/seed0/model.safetensors
+    --record nb/seed0/fit.json --tests depth=0.5,depth=0.1,outliers
+    """
+    from countae.stress import wanted
+
+    tests = wanted(stress["tests"])
+    if not tests:
+        raise ConfigError(
+            "--tests must name a stress test or more, but names none. Fix: choose from `countae "
+            "list stress`, such as --tests depth,outliers=0.01."
+        )
+    matrix = loaded(counts, threads)
+    from countae.files import read_json, write_table
+    from countae.fit import load
+    from countae.stress_run import endure
+
+    network = load(config.existing_file(model, "model"), matrix)
+    told = read_json(config.existing_file(record, "fit.json"))
+    if not isinstance(told, dict):
+        raise ScoreError(f"{record}: is no fit.json of `countae fit`. Fix: name the right file.")
+    table = endure(matrix, network, told, tests=tests, settings=stress, device=device)
+    write_table(output, table)
+    log.print(
+        f"{told['likelihood']} seed {told['seed']}: {len(tests)} stress tests written to {output}"
+    )
+
+
+@settings("verdict")
+def stress_table(
+    tables: Annotated[list[Path], typer.Argument(help="Tables of `countae stress`.")],
+    output: Annotated[Path, typer.Option(help="stress.json to write.")],
+    counts: Annotated[
+        Path | None, typer.Option(help="counts.h5ad, for intervals by donor where it has some.")
+    ] = None,
+    *,
+    verdict: dict,
+) -> None:
+    """Sum up the stress tests of a data set: changes and leads over the null, with intervals.
+
+    Example: countae stress-table results/pbmc/stress/*/*.parquet --output results/pbmc/stress.json
+    """
+    from countae.counts import CountMatrix
+    from countae.files import write_json
+    from countae.stress_table import read_stressed, summarised
+
+    table = read_stressed([config.existing_file(path, "table") for path in tables])
+    donors = None
+    if counts is not None:
+        matrix = CountMatrix.load(counts)
+        if matrix.donors is not None:
+            donors = dict(zip(matrix.cell_id, matrix.donors, strict=True))
+    found = summarised(table, level=verdict["level"], donors=donors)
+    write_json(output, found)
+    for name, test in found["tests"].items():
+        log.print(escaped(f"{name}: {test['sentence']}"))
+
+
+@settings("verdict")
+def downstream(
+    folder: Annotated[Path, typer.Argument(help="Folder of one data set's results.")],
+    output: Annotated[Path, typer.Argument(help="downstream.json to write.")],
+    likelihoods: Annotated[str, typer.Option(help="Losses to compare.")],
+    seeds: Annotated[str, typer.Option(help="Seeds of the fits.")],
+    threads: Threads = 1,
+    device: Device = "auto",
+    *,
+    verdict: dict,
+) -> None:
+    """Judge clusters, neighbours and markers of each loss, beside no denoising and log1p + PCA.
+
+    Example: countae downstream results/pbmc results/pbmc/downstream.json --likelihoods nb,zinb
+    --seeds 0,1,2
+    """
+    check_arms(likelihoods, seeds)
+    losses, numbered = names(likelihoods), numbers(seeds, "--seeds")
+    matrix = loaded(folder / "counts.h5ad", threads)
+    from countae.downstream import Later, compared
+    from countae.files import write_json
+    from countae.fit import load
+    from countae.predict import latent_of
+
+    fits = {name: [folder / name / f"seed{seed}" for seed in numbered] for name in losses}
+    networks = {
+        name: [
+            load(config.existing_file(p / "model.safetensors", "model"), matrix) for p in places
+        ]
+        for name, places in fits.items()
+    }
+    judge = Later(matrix)
+    measured = {
+        name: [judge.of_network(network, device=device) for network in own]
+        for name, own in networks.items()
+    }
+    width = latent_of(networks[losses[0]][0], matrix, judge.test[:1], device=device).shape[1]
+    found = compared(measured, judge.of_controls(width), level=verdict["level"])
+    write_json(output, found)
+    for name, measure in found["measures"].items():
+        log.print(escaped(f"{name}: {measure['sentence']}"))

@@ -1,0 +1,239 @@
+"""Stress tests, a curve per loss of what changes and what is left over the null; later use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from countae.errors import ScoreError
+from countae.report.figures import (
+    Figure,
+    figure,
+    layered,
+    loss_colour,
+    loss_dash,
+    loss_shape,
+    values,
+)
+from countae.report.load import Dataset
+from countae.report.look import number, percent
+from countae.report.tables import Cell, Column, Table
+from countae.wording import short
+
+SHOWN = "own"  # noise of the curves; the table has the refitted one too
+KEYS = {"tests", "confidence", "errors_by"}
+LATER = {
+    "nmi": ("NMI", "clusters v. labels"),
+    "ari": ("ARI", "clusters v. labels"),
+    "silhouette": ("Silhouette", "of the labels"),
+    "knn_purity": ("Purity of neighbours", "share of the own label"),
+    "knn_overlap": ("Overlap of neighbours", "between halves of the molecules"),
+    "marker_recovery": ("Markers recovered", "share, of held-out cells"),
+}
+MEASURES = {
+    "change": ("Change of the log score", "nats per entry, lower is better"),
+    "lead": ("Lead over the refitted null", "nats per entry, above 0 is better"),
+}
+
+
+def curves(data: Dataset) -> list[Figure]:
+    """The measures of each test against its level, test after test; none where none was made.
+
+    Raises
+    ------
+    ScoreError
+        When stress.json is of another version.
+    """
+    found = _found(data)
+    return [
+        _curve(data, _rows(data, test), test, measure)
+        for test in found.get("tests", {}).values()
+        for measure in MEASURES
+    ]
+
+
+def told(data: Dataset, drawn: list[Any]) -> list[dict[str, Any]]:
+    """What the page says of each test; empty where none was made.
+
+    ``drawn`` is what the page keeps of each of the :func:`curves`. Raises the same.
+    """
+    found = _found(data)
+    if not found:
+        return []
+    words = f"{percent(found['confidence'])} interval over {found['errors_by']}s and seeds"
+    of_tests = zip(*[iter(drawn)] * len(MEASURES), strict=True)
+    return [
+        _test(data, name, test, words) | {"drawings": list(drawings)}
+        for (name, test), drawings in zip(found["tests"].items(), of_tests, strict=True)
+    ]
+
+
+def _found(data: Dataset) -> dict[str, Any]:
+    """Content of stress.json; empty where there is none."""
+    found = data.stress
+    if found is None:
+        return {}
+    if not isinstance(found, dict) or KEYS - {*found}:
+        raise ScoreError(
+            f"{data.name}: stress.json must have the keys {', '.join(sorted(KEYS))}. An older "
+            "countae wrote it. Fix: make it again with `countae stress-table`."
+        )
+    return found
+
+
+def _rows(data: Dataset, test: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in test["rows"] if row["likelihood"] in data.losses]
+
+
+def _test(data: Dataset, name: str, test: dict[str, Any], interval: str) -> dict[str, Any]:
+    rows = _rows(data, test)
+    trained = "trained again on the changed counts, each with the seed of its clean network"
+    return {
+        "title": name.replace("_", " ").capitalize(),
+        "meaning": test["meaning"],
+        "level": test["level"],
+        "trained": f"Networks are {trained}." if test["retrains"]
+        else "Networks are those trained on clean counts.",
+        "sentence": test["sentence"],
+        "caption": f"Own distribution of each loss. Bars: {interval}.",
+        "table": _table(data, rows, test),
+        "hint": _hint(rows, interval),
+    }  # fmt: skip
+
+
+def _hint(rows: list[dict[str, Any]], interval: str) -> str:
+    text = (
+        f"In brackets: {interval}. Refitted: NB noise around the loss’ means, so that only the "
+        "means differ between losses. Latent v. depth: share of the variance of log library size "
+        "that the latent coordinates explain. Residuals v. depth: rank correlation of a cell’s "
+        "mean residual with its library size, at the hardest level; both are best near 0."
+    )
+    if any(row["above_oracle"] for row in rows):
+        text += " Above the truth: distance from the distribution that made the counts."
+    return text
+
+
+def _curve(
+    data: Dataset, rows: list[dict[str, Any]], test: dict[str, Any], measure: str
+) -> Figure:
+    """Change or lead of each loss against the level."""
+    levels = _levels(rows, test)
+    points = [
+        {
+            "loss": short(row["likelihood"]), "level": _level_name(row["level"], test),
+            **row[measure],
+        }
+        for row in rows
+        if row["noise"] == SHOWN
+    ]  # fmt: skip
+    title, axis = MEASURES[measure]
+    names = [_level_name(level, test) for level in levels]
+    x = alt.X("level:N", sort=names, title=test["level"], axis=alt.Axis(labelAngle=0))
+    offset = alt.XOffset("loss:N", sort=[short(loss) for loss in data.losses])
+    base = alt.Chart(values(points)).encode(x=x, xOffset=offset, color=loss_colour(data))
+    lines = base.mark_line(opacity=0.5).encode(
+        y=alt.Y("value:Q", title=axis), strokeDash=loss_dash(data)
+    )
+    bars = base.mark_rule(strokeWidth=2).encode(y=alt.Y("low:Q", title=axis), y2=alt.Y2("high"))
+    dots = base.mark_point(filled=True, size=60, opacity=1).encode(
+        y=alt.Y("value:Q", title=axis),
+        shape=loss_shape(data),
+        tooltip=[
+            alt.Tooltip("loss:N"),
+            alt.Tooltip("level:N"),
+            *(alt.Tooltip(f"{name}:Q", format="+.4f") for name in ("value", "low", "high")),
+        ],
+    )
+    zero = alt.Chart(values([{"zero": 0}])).mark_rule(color="#8A8A8A").encode(y=alt.Y("zero:Q"))
+    return figure(layered(zero, lines, bars, dots), title, axis, height=260, small=True)
+
+
+def _table(data: Dataset, rows: list[dict[str, Any]], test: dict[str, Any]) -> Table:
+    """A row per loss and noise: clean score, then change and lead at every level."""
+    levels = _levels(rows, test)
+    oracle = any(row["above_oracle"] for row in rows)
+    columns = [Column("Loss", numeric=False), Column("Noise", numeric=False), Column("Clean")]
+    for level in levels[1:]:
+        columns += [Column(f"Change at {level:g}"), Column(f"Lead at {level:g}")]
+    columns += [Column("Above the truth", f"at {levels[-1]:g}")] if oracle else []
+    columns += [Column("Latent v. depth"), Column("Residuals v. depth")]
+    known = {(row["likelihood"], row["noise"], row["level"]): row for row in rows}
+    lines = []
+    for loss in data.losses:
+        for noise in ("own", "refitted"):
+            own = [known[key] for level in levels if (key := (loss, noise, level)) in known]
+            if len(own) < len(levels):
+                continue
+            cells = [Cell(short(loss), mark="name"), Cell(noise), _plain(own[0]["score"])]
+            cells += [_interval(row[name]) for row in own[1:] for name in MEASURES]
+            cells += [_interval(own[-1]["above_oracle"])] if oracle else []
+            cells += [_plain(own[-1][name]) for name in ("latent_depth", "residual_depth")]
+            lines.append((cells, "own" if noise == "own" else ""))
+    return Table(f"Log scores under {test['level']}", columns, lines)
+
+
+def _levels(rows: list[dict[str, Any]], test: dict[str, Any]) -> list[float]:
+    """Levels from the clean one to the hardest."""
+    return sorted({row["level"] for row in rows}, key=lambda level: abs(level - test["clean"]))
+
+
+def _level_name(level: float, test: dict[str, Any]) -> str:
+    return f"{level:g} (clean)" if level == test["clean"] else f"{level:g}"
+
+
+def _interval(found: dict[str, float] | None) -> Cell:
+    if found is None:
+        return Cell("–")
+    low, high = (number(found[end], sign=True) for end in ("low", "high"))
+    return Cell(number(found["value"], sign=True), found["value"], f"({low} to {high})")
+
+
+def _plain(value: float | None) -> Cell:
+    return Cell(number(value), value)
+
+
+def later(data: Dataset) -> dict[str, Any] | None:
+    """Sentences and table of later use, where it was judged; higher is better in all of it."""
+    if data.downstream is None:
+        return None
+    if not isinstance(data.downstream, dict) or LATER.keys() - data.downstream.get("measures", {}):
+        raise ScoreError(
+            f"{data.name}: downstream.json must have the measures {', '.join(LATER)}. An older "
+            "countae wrote it. Fix: make it again with `countae downstream`."
+        )
+    measures, confidence = data.downstream["measures"], data.downstream["confidence"]
+    return {
+        "sentences": [(LATER[name][0], measures[name]["sentence"]) for name in LATER],
+        "table": _later_table(data, measures),
+        "hint": f"Higher is better. In brackets: {percent(confidence)} interval over seeds; it "
+        "does not say what other cells would give. NMI and ARI take the best of k-means over a "
+        "grid of k. Neighbours overlap between the two halves of each cell’s molecules. Markers: "
+        "the genes that a rank-sum test puts first in each label of the raw test cells, and how "
+        "many of these are put first by the denoised counts of the other cells.",
+    }
+
+
+def _later_table(data: Dataset, measures: dict[str, Any]) -> Table:
+    """A row per loss and per control, a column per measure."""
+    known = {name: [measures[k]["losses"].get(name) for k in LATER] for name in data.losses}
+    rows = [
+        ([Cell(short(name), mark="name"), *map(_seeds, found)], "own")
+        for name, found in known.items()
+        if any(found)
+    ]
+    controls = dict.fromkeys(name for k in LATER for name in measures[k]["controls"])
+    for name in controls:
+        found = [measures[k]["controls"].get(name) for k in LATER]
+        rows.append(([Cell(name, mark="name"), *map(_plain, found)], "control own"))
+    columns = [Column("Loss", numeric=False), *(Column(*words) for words in LATER.values())]
+    return Table("Later use of each loss", columns, rows)
+
+
+def _seeds(found: dict[str, Any] | None) -> Cell:
+    """A mean over seeds with its interval."""
+    if found is None:
+        return Cell("–")
+    ends = found["interval"]
+    note = f"({number(ends[0])} to {number(ends[1])})" if ends else ""
+    return Cell(number(found["value"]), found["value"], note)

@@ -1,0 +1,133 @@
+"""The section of the stress tests: curves with intervals, the table, and its absence."""
+
+from __future__ import annotations
+
+import altair as alt
+import pytest
+
+from countae.errors import ScoreError
+from countae.report import page as page_module
+from countae.report import stress, write_report
+from countae.report.load import load
+
+
+@pytest.fixture
+def stressed(results):
+    results.stress = results.stressed()
+    return results
+
+
+def test_a_curve_has_a_point_with_its_interval_per_loss_and_level(stressed):
+    """Only the own distribution; the clean level comes first, the hardest last."""
+    (test,) = stress.told(load(stressed.write()))
+    change, lead = (drawing.spec for drawing in test["drawings"])
+    points = change["layer"][1]["data"]["values"]
+    assert len(points) == 3 * 3
+    nb = [point for point in points if point["loss"] == "NB"]
+    assert [point["level"] for point in nb] == ["1 (clean)", "0.5", "0.1"]
+    assert nb[2] == {"loss": "NB", "level": "0.1", "value": 1.9, "low": 1.89, "high": 1.92}
+    assert change["layer"][1]["encoding"]["x"]["sort"] == ["1 (clean)", "0.5", "0.1"]
+    assert lead["layer"][1]["data"]["values"][0]["value"] == 0.5
+    for spec in (change, lead):
+        alt.Chart.from_dict(spec, validate=True)
+        encoded = [layer["encoding"] for layer in spec["layer"]]
+        assert [e["y"]["field"] for e in encoded] == ["zero", "value", "low", "value"]
+        assert encoded[2]["y2"]["field"] == "high"
+
+
+def test_the_table_has_change_and_lead_of_both_noises(stressed):
+    (test,) = stress.told(load(stressed.write()))
+    table = test["table"]
+    assert [column.label for column in table.columns] == [
+        "Loss", "Noise", "Clean", "Change at 0.5", "Lead at 0.5", "Change at 0.1", "Lead at 0.1",
+        "Above the truth", "Latent v. depth", "Residuals v. depth",
+    ]  # fmt: skip
+    assert len(table.rows) == 6
+    cells = table.rows[2][0]
+    assert [cell.text for cell in cells[:5]] == ["NB", "own", "0.8700", "+1.5000", "−0.5000"]
+    assert cells[3].note == "(+1.4900 to +1.5200)"
+    assert [cell.text for cell in cells[7:]] == ["+0.0700", "0.1250", "–"]
+
+
+def test_without_a_truth_the_table_says_nothing_of_it(stressed):
+    for row in stressed.stress["tests"]["depth"]["rows"]:
+        row["above_oracle"] = None
+    (test,) = stress.told(load(stressed.write()))
+    assert "Above the truth" not in [column.label for column in test["table"].columns]
+    assert "truth" not in test["hint"]
+
+
+def test_a_loss_that_is_no_longer_compared_is_not_shown(stressed):
+    for row in stressed.stress["tests"]["depth"]["rows"]:
+        row["likelihood"] = row["likelihood"].replace("zinb", "zip")
+    (test,) = stress.told(load(stressed.write()))
+    assert len(test["table"].rows) == 4
+    points = test["drawings"][0].spec["layer"][1]["data"]["values"]
+    assert {point["loss"] for point in points} == {"NB", "MSE log1p"}
+
+
+def test_a_file_of_another_version_is_refused(stressed):
+    del stressed.stress["confidence"]
+    with pytest.raises(ScoreError, match=r"stress.json must have.*countae stress-table"):
+        stress.told(load(stressed.write()))
+
+
+@pytest.fixture
+def text(tmp_path, monkeypatch):
+    """The page of some results."""
+    monkeypatch.setattr(page_module, "bundle", lambda: "")
+
+    def render(results):
+        write_report([results.write()], tmp_path / "report.html", title="?")
+        return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+    return render
+
+
+def test_the_page_tells_each_test_with_its_sentence(stressed, text):
+    page = text(stressed)
+    assert "<h4>Depth</h4>" in page
+    assert "<strong>At 0.1 nothing is told apart.</strong>" in page
+    assert "Bars: 95 % interval over cells and seeds." in page
+    assert "Networks are those trained on clean counts." in page
+
+
+def test_words_of_a_plugin_are_shown_as_text(stressed, text):
+    test = stressed.stress["tests"].pop("depth")
+    hostile = dict.fromkeys(("meaning", "level", "sentence"), "<img src=x>")
+    stressed.stress["tests"]["<b>"] = test | hostile
+    page = text(stressed)
+    assert "<img src=x>" not in page
+    assert "<b>" not in page
+
+
+def test_the_page_says_how_to_ask_for_stress_tests(results, text):
+    assert "stress: {tests: [depth, outliers]}" in text(results)
+
+
+def test_later_use_stands_beside_the_controls(results, text):
+    results.downstream = results.later()
+    page = text(results)
+    assert "<strong>Overlap of neighbours:</strong> NB is highest; the losses tie." in page
+    table = stress.later(load(results.write()))["table"]
+    rows = {cells[0].text: (cells[1].text, cells[1].note) for cells, _ in table.rows}
+    assert rows == {
+        "MSE log1p": ("0.7000", "(0.6500 to 0.7500)"), "NB": ("0.7000", "(0.6500 to 0.7500)"),
+        "ZINB": ("0.7000", "(0.6500 to 0.7500)"), "no denoising": ("0.5000", ""),
+        "log1p + PCA": ("0.6000", ""),
+    }  # fmt: skip
+
+
+def test_what_is_not_known_of_later_use_is_a_dash(results):
+    results.downstream = results.later()
+    none = {"losses": {}, "controls": {}, "sentence": "Not known for these cells."}
+    results.downstream["measures"]["silhouette"] = none
+    table = stress.later(load(results.write()))["table"]
+    assert [cells[3].text for cells, _ in table.rows] == ["–"] * 5
+
+
+def test_later_use_of_another_version_is_refused(results):
+    results.downstream = results.later()
+    del results.downstream["measures"]["nmi"]
+    with pytest.raises(ScoreError, match="countae downstream"):
+        stress.later(load(results.write()))
