@@ -65,16 +65,18 @@ def export(
         layer, known = f"denoised_{likelihood}", _Known(len(adata), n_fitted)
         if denoised:
             adata.layers[layer] = np.empty(adata.shape, np.float32)
-        latents, start = [], 0
+        start = 0
         with working(f"reconstructing with {likelihood}", len(adata), "cells") as work:
             for latent, expected, prediction in reconstructed(network, matrix, device="cpu"):
-                latents.append(latent)
+                if not start:  # made once: pieces would lie between what can be freed
+                    width = latent.shape[1]
+                    adata.obsm[f"X_{likelihood}"] = np.empty((len(adata), width), np.float32)
+                adata.obsm[f"X_{likelihood}"][start : start + len(latent)] = latent
                 known.add(prediction)
                 if denoised:
                     adata.layers[layer][start : start + len(latent)] = expected
                 start += len(latent)
                 work.advance(len(latent))
-        adata.obsm[f"X_{likelihood}"] = np.concatenate(latents)
         for name, value in known.per_gene().items():
             adata.var[f"{likelihood}_{name}"] = value
     table = genes.set_index("gene").loc[adata.var_names]
@@ -152,7 +154,7 @@ class _Known:
         self.every = -(-n_cells // MOST_CELLS)
         self.sums: dict[str, np.ndarray] = {}
         self.theta = np.zeros(0)
-        self.sample: list[np.ndarray] = []
+        self.sample = np.zeros((0, 0))  # of means, (cell, gene)
 
     def add(self, prediction: Prediction) -> None:
         """Take the next cells."""
@@ -162,8 +164,11 @@ class _Known:
             self._sum("zero", parameters["zero_logit"].sigmoid().numpy())
         if "inverse_dispersion" in parameters:
             self.theta = parameters["inverse_dispersion"][0].numpy()
-            # a copy, since a view would keep the whole block
-            self.sample.append(mean[-self.seen % self.every :: self.every].copy())
+            if not self.sample.size:
+                self.sample = np.empty((-(-self.n_cells // self.every), mean.shape[1]))
+            some = mean[-self.seen % self.every :: self.every]
+            start = -(-self.seen // self.every)
+            self.sample[start : start + len(some)] = some
         self.seen += len(mean)
 
     def _sum(self, name: str, values: np.ndarray) -> None:
@@ -176,10 +181,9 @@ class _Known:
         is at most one half; the mean is at least one half, below which extra zeros cannot be seen.
         """
         found: dict[str, np.ndarray] = {}
-        if self.sample:
+        if self.sample.size:
             error = dispersion_standard_error(
-                mean=np.concatenate(self.sample), inverse_dispersion=self.theta,
-                n_fitted=self.n_fitted,
+                mean=self.sample, inverse_dispersion=self.theta, n_fitted=self.n_fitted
             )  # fmt: skip
             found["inverse_dispersion"] = self.theta
             found["inverse_dispersion_identifiable"] = error <= IDENTIFIABLE

@@ -216,12 +216,13 @@ def _scored(
                 value = found.pooled[metric.name]
                 rows.append(_dataset_rows(common.protocol, noise, metric, value))
             for key, shares in found.histograms.get(metric.name, {}).items():
-                rows.append(_rows(common.protocol, noise, metric, f"gene {key}", gene_id, shares))
+                level = f"gene {key}"
+                rows.append(_rows(common.protocol, noise, metric, gene_id, shares, level=level))
             if metric.name not in found.per_gene:
                 continue
             if metric.name in CELL_METRICS:
                 per_cell = found.per_cell[metric.name]
-                cells.append(_cell_rows(common.protocol, noise, metric, common.cell_id, per_cell))
+                cells.append(_rows(common.protocol, noise, metric, common.cell_id, per_cell))
             per_gene = found.per_gene[metric.name]
             summary = found.pooled.get(metric.name, _summary(metric, per_gene))
             rows.append(_gene_rows(common.protocol, noise, metric, gene_id, per_gene, summary))
@@ -359,7 +360,7 @@ def _gene_rows(
 ) -> pd.DataFrame:
     """A row per gene and one for the data set."""
     levels = ["gene"] * len(value) + ["dataset"]
-    return _rows(protocol, noise, metric, levels, [*gene_id, ""], [*value, summary])
+    return _rows(protocol, noise, metric, [*gene_id, ""], [*value, summary], level=levels)
 
 
 def _dataset_rows(
@@ -367,38 +368,14 @@ def _dataset_rows(
 ) -> pd.DataFrame:
     """A row per point of a curve, or one without a name for a single number."""
     value = value if isinstance(value, dict) else {"": value}
-    return _rows(protocol, noise, metric, "dataset", list(value), list(value.values()))
+    return _rows(protocol, noise, metric, list(value), list(value.values()), level="dataset")
 
 
 def _rows(
-    protocol: str, noise: str, metric: metrics.Metric, level: Any, names: Any, value: Any
+    protocol: str, noise: str, metric: metrics.Metric, names: Any, value: Any, **level: Any
 ) -> pd.DataFrame:
+    """A row per name; ``level`` says of what, where that differs."""
     import pandas as pd
 
-    return pd.DataFrame(
-        {
-            "protocol": protocol,
-            "noise": noise,
-            "metric": metric.name,
-            "level": level,
-            "id": names,
-            "value": value,
-        }
-    )
-
-
-def _cell_rows(
-    protocol: str, noise: str, metric: metrics.Metric, cell_id: np.ndarray, value: np.ndarray
-) -> pd.DataFrame:
-    """Mean over genes of each cell."""
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            "protocol": protocol,
-            "noise": noise,
-            "metric": metric.name,
-            "id": cell_id,
-            "value": value,
-        }
-    )
+    of_all = {"protocol": protocol, "noise": noise, "metric": metric.name}
+    return pd.DataFrame(of_all | level | {"id": names, "value": value})

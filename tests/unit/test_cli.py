@@ -115,7 +115,11 @@ def test_the_version_is_told():
 def test_members_are_listed_with_their_meaning(kind):
     done = countae("list", kind)
     assert done.returncode == 0
-    assert ("nb" in done.stdout) == (kind in {"likelihoods", "simulators"}) or kind == "metrics"
+    named = {
+        "likelihoods": "nb", "metrics": "log_score", "baselines": "gene_mean", "peers": "scvi_nb",
+        "simulators": "nb",
+    }  # fmt: skip
+    assert f" {named[kind]} " in done.stdout
     assert len(done.stdout.splitlines()) > 4
 
 

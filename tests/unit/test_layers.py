@@ -10,7 +10,7 @@ from scipy import integrate, stats
 from torch import nn
 
 from countae import likelihoods
-from countae.layers import Mirrored, Sampled, divergence_from_standard_normal
+from countae.layers import Draws, Mirrored, Sampled, divergence_from_standard_normal
 from countae.likelihoods._moments import gene_moments
 from countae.model import CountAutoencoder
 
@@ -110,7 +110,7 @@ def test_divergence_keeps_its_digits_near_the_prior():
 
 def test_a_sampled_bottleneck_draws_in_training_and_is_its_mean_outside():
     torch.manual_seed(0)
-    layer, features = Sampled(4, 2), torch.randn(1, 4)
+    layer, features = Sampled(4, 2, Draws()), torch.randn(1, 4)
     mean = torch.tensor([[0.5, -1.0]])
     with torch.no_grad():
         spread = (0.5 * layer.log_variance(features)).exp()

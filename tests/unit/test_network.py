@@ -16,6 +16,7 @@ from countae.counts import CountMatrix
 from countae.errors import ConfigError, CountMatrixError, FitDivergedError
 from countae.fit import fit, load, save
 from countae.hold_out import hide
+from countae.layers import Dropout
 from countae.likelihoods._moments import gene_moments
 from countae.model import CountAutoencoder
 from countae.predict import latent_of, predict_hidden, reconstruct
@@ -124,7 +125,7 @@ def test_norms_are_over_units_over_cells_or_not_at_all(batches):
     for norm in ("layer", "batch", "none"):
         model = built(batches, "nb", norm=norm).train()
         units = torch.log1p(seen(batches)[0]) - model.input_mean
-        parts = [part for part in model.encoder[0] if not isinstance(part, nn.ReLU | nn.Dropout)]
+        parts = [part for part in model.encoder[0] if not isinstance(part, nn.ReLU | Dropout)]
         for part in parts:
             units = part(units)
         centred[norm] = [units.mean(dim).abs().max().item() < 1e-5 for dim in (1, 0)]

@@ -33,6 +33,11 @@ NOT_HERE = {
     "pip install": "needs a package index",
     "pre-commit install": "changes the clone",
     "scale.md: countae": "a million cells",
+    "howto-gpu.md: countae": "needs GPUs",
+    "howto-gpu.md: srun": "needs SLURM",
+    "howto-gpu.md: torchrun": "needs GPUs",
+    "howto-peers.md: countae": "needs scvi-tools, or a program of yours",
+    "stress.md: countae": "needs results; tests/workflow/test_workflow.py runs them",
 }
 SLOW = ("countae run", "snakemake")
 ELSEWHERE = {

@@ -187,13 +187,14 @@ def test_dispersions_are_cross_fitted(matrix, network):
 
 @pytest.mark.parametrize("name", MOLECULES)
 def test_the_null_is_calibrated_on_hidden_molecules(made, name):
-    """Oracle by hand: the gene mean's expected total is the hidden total, to 8 %."""
+    """Oracle by hand: the gene mean's expected total is the hidden total, to three times the
+    standard deviation that its ratio has over 12 sets of data (0.0065 and 0.067, around 0.997)."""
     cells = np.flatnonzero(made[name].part == "test")
     from countae import baselines
 
     mean = baselines.get("gene_mean")().mean(made[name], cells)
     hidden = made[name].target(cells).sum()
-    assert mean.sum() == pytest.approx(hidden, rel=0.08)
+    assert mean.sum() == pytest.approx(hidden, rel={"thinning": 0.02, "nb_splitting": 0.2}[name])
     scores = score_baseline("gene_mean", made[name], wanted=["log_score"])
     assert set(scores.table["protocol"]) == {name}
 

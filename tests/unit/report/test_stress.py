@@ -11,6 +11,10 @@ from countae.report import stress, write_report
 from countae.report.load import load
 
 
+def told(data):
+    return stress.told(data, stress.curves(data))
+
+
 @pytest.fixture
 def stressed(results):
     results.stress = results.stressed()
@@ -19,7 +23,7 @@ def stressed(results):
 
 def test_a_curve_has_a_point_with_its_interval_per_loss_and_level(stressed):
     """Only the own distribution; the clean level comes first, the hardest last."""
-    (test,) = stress.told(load(stressed.write()))
+    (test,) = told(load(stressed.write()))
     change, lead = (drawing.spec for drawing in test["drawings"])
     points = change["layer"][1]["data"]["values"]
     assert len(points) == 3 * 3
@@ -36,7 +40,7 @@ def test_a_curve_has_a_point_with_its_interval_per_loss_and_level(stressed):
 
 
 def test_the_table_has_change_and_lead_of_both_noises(stressed):
-    (test,) = stress.told(load(stressed.write()))
+    (test,) = told(load(stressed.write()))
     table = test["table"]
     assert [column.label for column in table.columns] == [
         "Loss", "Noise", "Clean", "Change at 0.5", "Lead at 0.5", "Change at 0.1", "Lead at 0.1",
@@ -52,7 +56,7 @@ def test_the_table_has_change_and_lead_of_both_noises(stressed):
 def test_without_a_truth_the_table_says_nothing_of_it(stressed):
     for row in stressed.stress["tests"]["depth"]["rows"]:
         row["above_oracle"] = None
-    (test,) = stress.told(load(stressed.write()))
+    (test,) = told(load(stressed.write()))
     assert "Above the truth" not in [column.label for column in test["table"].columns]
     assert "truth" not in test["hint"]
 
@@ -60,7 +64,7 @@ def test_without_a_truth_the_table_says_nothing_of_it(stressed):
 def test_a_loss_that_is_no_longer_compared_is_not_shown(stressed):
     for row in stressed.stress["tests"]["depth"]["rows"]:
         row["likelihood"] = row["likelihood"].replace("zinb", "zip")
-    (test,) = stress.told(load(stressed.write()))
+    (test,) = told(load(stressed.write()))
     assert len(test["table"].rows) == 4
     points = test["drawings"][0].spec["layer"][1]["data"]["values"]
     assert {point["loss"] for point in points} == {"NB", "MSE log1p"}
@@ -69,7 +73,7 @@ def test_a_loss_that_is_no_longer_compared_is_not_shown(stressed):
 def test_a_file_of_another_version_is_refused(stressed):
     del stressed.stress["confidence"]
     with pytest.raises(ScoreError, match=r"stress.json must have.*countae stress-table"):
-        stress.told(load(stressed.write()))
+        told(load(stressed.write()))
 
 
 @pytest.fixture
