@@ -146,7 +146,8 @@ class Trainer:
         """
         weights = members(tensors, "weights/")
         for name, held in self.model.state_dict(keep_vars=True).items():
-            held.data = weights[name].to(held.device)
+            # a copy: the bits of a product depend on where in memory its factors begin
+            held.data = weights[name].to(held.device, copy=True)
         moments: dict[int, dict[str, Tensor]] = {}
         for place, value in members(tensors, "optimiser/").items():
             number, name = place.split("/")
