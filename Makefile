@@ -29,7 +29,10 @@ test: $(BIN)/.installed  ## run the test suite (a few minutes)
 test-all: $(BIN)/.installed  ## the same with the long tests
 	@COUNTAE_DATA=$(DATA) $(BIN)/python -m pytest -n 2 -m "not gpu and not browser and not cluster"
 
-test-browser: $(BIN)/.installed  ## open the report in Chromium (which must be installed), without a network
+# as root on Debian or Ubuntu, where Chromium is not there yet
+test-browser: $(BIN)/.installed  ## open the report in Chromium, without a network
+	@command -v chromium >/dev/null || { apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; }
 	@$(BIN)/python -m pytest tests/browser -m browser
 
 test-gpu: $(BIN)/.installed  ## on a machine with a CUDA device: tests, throughput, agreement, memory

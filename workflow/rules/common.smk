@@ -292,3 +292,41 @@ def drawn_for(wildcards):
     """The bootstrap of a data set, which the primary protocol alone has."""
     primary = is_primary(wildcards.dataset)
     return f"results/{wildcards.dataset}/bootstrap.json" if primary else []
+
+
+STRESS = stress.wanted(SETTINGS["stress"]["tests"])
+
+
+def stress_tests_of(dataset):
+    """Stress tests that can be made of a data set: those whose column it names, if they need one."""
+    keys = {name: stress.get(name).key for name in STRESS}
+    return [name for name, key in keys.items() if not key or DATASETS[dataset][key]]
+
+
+def stress_of(dataset):
+    """Tables of the stress tests of a data set, one per test, loss and seed."""
+    return expand(
+        "results/{dataset}/stress/{test}/{likelihood}-seed{seed}.parquet",
+        dataset=dataset,
+        test=stress_tests_of(dataset),
+        likelihood=SETTINGS["likelihoods"],
+        seed=SEEDS,
+    )
+
+
+def stress_options(wildcards):
+    """One test at its levels, and how hard the tests are, as options."""
+    levels = [f"{wildcards.test}={level!r}" for level in STRESS[wildcards.test]]
+    return as_options({**SETTINGS["stress"], "tests": levels})
+
+
+STRESSED = [
+    f"results/{dataset}/stress.json" for dataset in DATASETS if stress_tests_of(dataset)
+]
+
+
+DOWNSTREAM = [
+    f"results/{dataset}/downstream.json"
+    for dataset, row in DATASETS.items()
+    if SETTINGS["downstream"] and row["label_key"]
+]

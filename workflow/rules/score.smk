@@ -76,7 +76,7 @@ rule fit_peer:
     resources:
         mem_mb=scaled_memory(4000),
         runtime=240,
-        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        gpu=gpus,
     params:
         code=fingerprint("peer"),
     message:

@@ -1,34 +1,3 @@
-STRESS = stress.wanted(SETTINGS["stress"]["tests"])
-
-
-def stress_tests_of(dataset):
-    """Stress tests that can be made of a data set: those whose column it names, if they need one."""
-    keys = {name: stress.get(name).key for name in STRESS}
-    return [name for name, key in keys.items() if not key or DATASETS[dataset][key]]
-
-
-def stress_of(dataset):
-    """Tables of the stress tests of a data set, one per test, loss and seed."""
-    return expand(
-        "results/{dataset}/stress/{test}/{likelihood}-seed{seed}.parquet",
-        dataset=dataset,
-        test=stress_tests_of(dataset),
-        likelihood=SETTINGS["likelihoods"],
-        seed=SEEDS,
-    )
-
-
-def stress_options(wildcards):
-    """One test at its levels, and how hard the tests are, as options."""
-    levels = [f"{wildcards.test}={level!r}" for level in STRESS[wildcards.test]]
-    return as_options({**SETTINGS["stress"], "tests": levels})
-
-
-STRESSED = [
-    f"results/{dataset}/stress.json" for dataset in DATASETS if stress_tests_of(dataset)
-]
-
-
 rule stress:
     input:
         counts="results/{dataset}/counts.h5ad",
@@ -49,7 +18,7 @@ rule stress:
     resources:
         mem_mb=scaled_memory(4000),
         runtime=600,
-        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        gpu=gpus,
         device=SETTINGS["device"],
     params:
         settings=stress_options,
@@ -91,13 +60,6 @@ rule stress_table:
         " {params.settings} > {log:q} 2>&1"
 
 
-DOWNSTREAM = [
-    f"results/{dataset}/downstream.json"
-    for dataset, row in DATASETS.items()
-    if SETTINGS["downstream"] and row["label_key"]
-]
-
-
 rule downstream:
     input:
         expand(
@@ -120,7 +82,7 @@ rule downstream:
     resources:
         mem_mb=scaled_memory(4000),
         runtime=120,
-        gpu=contract.gpus_per_fit(SETTINGS["device"]),
+        gpu=gpus,
         device=SETTINGS["device"],
     params:
         folder=subpath(output[0], parent=True),
