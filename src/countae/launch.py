@@ -85,12 +85,18 @@ def _absolute(row: Source) -> Source:
     return Source(**fields)
 
 
+def _short_name(source: str) -> str:
+    """Id of a data set by its file's name; ``counts`` is that of a file of every data set."""
+    stem = Path(sources.file_name(source.split(":", 1)[-1])).stem
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("._-")
+    return "data" if name in {"", "counts"} else name
+
+
 def _write_configuration(row: Source, chosen: dict[str, Any], out: Path) -> str:
     """Write config.yaml and datasets.tsv below ``out``; return the data set's id."""
     import yaml
 
-    stem = Path(sources.file_name(row.source.split(":", 1)[-1])).stem
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("._-") or "counts"
+    name = _short_name(row.source)
     with written_aside(out / "config" / "datasets.tsv") as aside, aside.open("w") as file:
         table = csv.writer(file, delimiter="\t", lineterminator="\n")
         table.writerow(["id", *asdict(row)])

@@ -33,13 +33,14 @@ NOT_HERE = {
     "pip install": "needs a package index",
     "pre-commit install": "changes the clone",
     "scale.md: countae": "a million cells",
+    "snakemake": "needs a clone and its configuration; tests/workflow runs the workflow",
     "howto-gpu.md: countae": "needs GPUs",
     "howto-gpu.md: srun": "needs SLURM",
     "howto-gpu.md: torchrun": "needs GPUs",
     "howto-peers.md: countae": "needs scvi-tools, or a program of yours",
     "stress.md: countae": "needs results; tests/workflow/test_workflow.py runs them",
 }
-SLOW = ("countae run", "snakemake")
+SLOW = ("countae run",)
 ELSEWHERE = {
     "howto-read-your-data.md": "tests/unit/test_howto_read.py",
     "howto-likelihoods-as-a-library.md": "tests/unit/likelihoods",
