@@ -25,9 +25,6 @@ autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 
-# places in the navigation of index.md for pages that need not be there
-PLACES = ("results", "stress", "baselines", "devices")
-
 # pages that stand elsewhere in the repository, under the names that they have in the site
 MOVED = {
     "](../CONTRIBUTING.md": "](contributing.md",
@@ -41,10 +38,6 @@ def moved(app: object, name: str, source: list[str]) -> None:
     """Let links of a page lead to the site's own pages."""
     for old, new in MOVED.items():
         source[0] = source[0].replace(old, new)
-    if name == "index":
-        absent = {place for place in PLACES if not (HERE / f"{place}.md").is_file()}
-        lines = source[0].splitlines()
-        source[0] = "\n".join(line for line in lines if line not in absent)
 
 
 def setup(app: object) -> None:

@@ -34,6 +34,7 @@ NOT_HERE = {
     "pre-commit install": "changes the clone",
     "scale.md: countae": "a million cells",
     "snakemake": "needs a clone and its configuration; tests/workflow runs the workflow",
+    "README.md: countae run": "takes minutes; the tutorial and tests/workflow run it",
     "howto-gpu.md: countae": "needs GPUs",
     "howto-gpu.md: srun": "needs SLURM",
     "howto-gpu.md: torchrun": "needs GPUs",
