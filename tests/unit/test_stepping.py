@@ -326,6 +326,7 @@ def test_a_step_that_cannot_be_compiled_is_told(small_nb, monkeypatch):
         fitted(small_nb, implementation="compile")
 
 
+@pytest.mark.filterwarnings("ignore")  # of the tracer itself, which errors would break
 @pytest.mark.slow
 def test_a_step_can_be_traced_for_a_compiler(small_nb, monkeypatch):
     """All but what a compiler makes of it; oracle: the step as it is, by the same numbers."""
