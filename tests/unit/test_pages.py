@@ -35,6 +35,7 @@ NOT_HERE = {
     "scale.md: countae": "a million cells",
     "snakemake": "needs a clone and its configuration; tests/workflow runs the workflow",
     "README.md: countae run": "takes minutes; the tutorial and tests/workflow run it",
+    "countae status": "needs the logs of a run; tests/unit/test_status.py has some",
     "howto-gpu.md: countae": "needs GPUs",
     "howto-gpu.md: srun": "needs SLURM",
     "howto-gpu.md: torchrun": "needs GPUs",
