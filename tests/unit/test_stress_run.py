@@ -59,11 +59,16 @@ def test_scores_are_those_of_the_ordinary_scoring(matrix, fitted):
 
 
 @pytest.mark.parametrize("name", sorted({*stress.names()} - {"batch_shift", "donor_shift"}))
-def test_the_clean_level_gives_the_clean_scores_to_the_last_bit(matrix, fitted, record, name):
-    """Also where the network is trained again: same counts, same seed, same network."""
+def test_the_clean_level_gives_the_clean_scores(matrix, fitted, record, name):
+    """Where the network is trained again (same counts, same seed), but for rounding.
+
+    The bits of a product depend on where in memory its factors begin, which another fit in the
+    same process changes.
+    """
     table = under(matrix, fitted, record, **{name: [stress.get(name).clean]})
+    rounding = 1e-7 if stress.get(name).retrains else 0.0
     for column in ("own", "refitted", "null", "oracle"):
-        np.testing.assert_array_equal(table[column], table[f"clean_{column}"])
+        np.testing.assert_allclose(table[column], table[f"clean_{column}"], rtol=rounding)
 
 
 def test_networks_are_trained_again_only_where_training_changes(
