@@ -166,7 +166,7 @@ def test_what_is_killed_for_memory_or_time_is_tried_again(cluster, undisturbed):
     try:
         assert wait(lambda: states(cluster, folder)[:1] == ["FAILED"], LONGEST)
         assert "exceeded memory limit" in cluster.slurm.logged()
-        hanging = stopped_fit(folder, MODELS[1])
+        (hanging,) = stopped_fits(folder, MODELS[1:2])
         cluster.slurm.limit(cluster.waiting(folder)[0], minutes=1)
         assert wait(lambda: states(cluster, folder)[1:2] == ["TIMEOUT"], LONGEST)
         assert not Path(f"/proc/{hanging}/exe").exists()
@@ -187,8 +187,7 @@ def test_a_killed_run_goes_on_where_it_was(cluster, undisturbed):
     folder = cluster.configured("disturbed")
     process = cluster.start(folder, COUNTAE_CHECKPOINT_SECONDS="0")
     try:
-        for model in MODELS[1:]:
-            stopped_fit(folder, model)
+        stopped_fits(folder, MODELS[1:])
         assert wait((folder / MODELS[0]).exists, LONGEST)
     finally:
         process.kill()
@@ -234,19 +233,33 @@ def states(cluster: Cluster, folder: Path) -> list[str]:
     return [job["JobState"] for job in jobs if job["WorkDir"] == str(folder)]
 
 
-def stopped_fit(folder: Path, model: str) -> int:
-    """Id of the process that makes ``model``, halted as soon as it has left a checkpoint."""
-    checkpoint = (folder / model).with_name(".model.checkpoint.safetensors")
-    assert wait(checkpoint.exists, LONGEST), last_log(folder)
+def stopped_fits(folder: Path, models: list[str]) -> list[int]:
+    """Ids of the processes that make ``models``, each halted once it has left a checkpoint."""
+    halted: dict[str, int] = {}
+
+    def all_halted() -> bool:
+        for model in models:  # in whatever order they start
+            checkpoint = (folder / model).with_name(".model.checkpoint.safetensors")
+            if model not in halted and checkpoint.exists():
+                halted[model] = process_of(folder, model)
+                os.kill(halted[model], signal.SIGSTOP)
+        return len(halted) == len(models)
+
+    assert wait(all_halted, LONGEST), last_log(folder)
+    return list(halted.values())
+
+
+def process_of(folder: Path, model: str) -> int:
+    """Id of the process that fits ``model`` of a run."""
     for place in Path("/proc").glob("[0-9]*"):
         try:
             words = (place / "cmdline").read_bytes().decode().split("\0")
-            mine = os.readlink(place / "cwd") == str(folder)
-        except (FileNotFoundError, ProcessLookupError):
+            if not (model in words and "fit" in words and "python" in words[0]):
+                continue
+            if os.readlink(place / "cwd") == str(folder):
+                return int(place.name)
+        except (FileNotFoundError, ProcessLookupError):  # it has ended since
             continue
-        if mine and model in words and "fit" in words and "python" in words[0]:
-            os.kill(int(place.name), signal.SIGSTOP)
-            return int(place.name)
     raise AssertionError(f"no process fits {model}")
 
 
