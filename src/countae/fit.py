@@ -134,7 +134,9 @@ def fit(
     network = config.completed("network", network)
     train, validation = (np.flatnonzero(matrix.part == name) for name in ("train", "validation"))
     levels = levels_of(matrix, network["conditions"], train)
-    data: Protocol = protocols.get(matrix.protocol)(matrix, place.device, levels, place.dtype)
+    data: Protocol = protocols.get(matrix.protocol)(
+        matrix, place.device, levels, place.dtype, training.get("loader", "mapped")
+    )
     check_batches(len(train), training["batch_size"], network["norm"])
     repeat = repeatable(place.device, training.get("algorithms", "deterministic"))
     with seeded(place.device, seed), repeat:

@@ -315,6 +315,14 @@ def test_the_device_is_no_reason_to_run_again(finished):
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
+def test_a_fit_on_several_devices_is_a_matter_of_resources(finished):
+    several = ["--dry-run", "--set-resources", "fit:devices=2"]
+    done = snakemake(finished, *several)
+    assert "Nothing to be done" in done.stdout + done.stderr
+    done = snakemake(finished, *several, "--printshellcmds", "--forcerun", "fit")
+    assert " --devices 2 " in done.stdout + done.stderr
+
+
 @pytest.fixture
 def no_network(monkeypatch):
     """Nothing answers outside this machine."""

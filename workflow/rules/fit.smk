@@ -18,6 +18,7 @@ rule fit:
         runtime=minutes_of("fit"),
         gpu=gpus,
         device=SETTINGS["device"],
+        devices=1,
     params:
         settings=fit_settings,
         code=fingerprint("fit"),
@@ -26,4 +27,5 @@ rule fit:
     shell:
         "countae fit {input.counts:q} {output.model:q} --record {output.record:q}"
         " --likelihood {wildcards.likelihood} --seed {wildcards.seed} {params.settings}"
-        " --threads {threads} --device {resources.device} > {log:q} 2>&1"
+        " --threads {threads} --device {resources.device} --devices {resources.devices}"
+        " > {log:q} 2>&1"

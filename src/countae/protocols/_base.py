@@ -13,7 +13,8 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from countae.counts import CountMatrix
+from countae.counts import CountMatrix, loaders
+from countae.counts.loaders._base import Loader
 from countae.devices import sent
 from countae.protocols._conditions import one_hot
 from countae.protocols._steps import Share, Step
@@ -164,6 +165,8 @@ class Protocol(ABC):
         Categories that the network is told, by column of obs (``_conditions.levels_of``).
     dtype : torch.dtype
         Of what is not whole numbers.
+    loader : str
+        What reads counts (:mod:`countae.counts.loaders`); the numbers are the same.
     """
 
     name: ClassVar[str]
@@ -177,8 +180,10 @@ class Protocol(ABC):
         device: torch.device | str = "cpu",
         levels: dict[str, list[str]] | None = None,
         dtype: torch.dtype = torch.float32,
+        loader: str = "mapped",
     ) -> None:
         self.matrix, self.device, self.dtype = matrix, torch.device(device), dtype
+        self._loader: Loader = loaders.get(loader)(matrix.counts)
         self._category = one_hot(matrix, levels) if levels else None
         self._batch = matrix.batch
 
@@ -201,6 +206,10 @@ class Protocol(ABC):
     @abstractmethod
     def full_size_factor(self, cells: np.ndarray) -> np.ndarray:
         """Exposure of the target counts with nothing hidden, (cell,): where training starts."""
+
+    def rows(self, cells: np.ndarray) -> Rows:
+        """Raw counts of ``cells``."""
+        return Rows(*self._loader.rows(cells))
 
     def blocks(self, cells: np.ndarray) -> list[np.ndarray]:
         """``cells`` in pieces small enough to predict at once."""

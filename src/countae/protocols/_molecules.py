@@ -28,8 +28,9 @@ class HiddenMolecules(Protocol):
         device: torch.device | str = "cpu",
         levels: dict[str, list[str]] | None = None,
         dtype: torch.dtype = torch.float32,
+        loader: str = "mapped",
     ) -> None:
-        super().__init__(matrix, device, levels, dtype)
+        super().__init__(matrix, device, levels, dtype, loader)
         if "visible" not in matrix.adata.layers:
             raise CountMatrixError(
                 f"{matrix.source}: the protocol {self.name!r} needs counts of which half is "
@@ -42,7 +43,8 @@ class HiddenMolecules(Protocol):
         """Visible part of each stored count of ``counts``, the rows ``cells``; (stored,)."""
 
     def training_task(self, cells: np.ndarray, generator: torch.Generator) -> Task:
-        counts = self.matrix.rows(cells)
+        read = self.rows(cells)
+        counts = read.matrix[read.cells].astype(np.int32, copy=False)
         seed = torch.randint(2**62, (1,), generator=generator).item()
         rng = np.random.default_rng(int(seed))
         visible = counts.copy()

@@ -43,13 +43,14 @@ class Masked(Protocol):
         device: torch.device | str = "cpu",
         levels: dict[str, list[str]] | None = None,
         dtype: torch.dtype = torch.float32,
+        loader: str = "mapped",
     ) -> None:
-        super().__init__(matrix, device, levels, dtype)
-        self._counts = matrix.counts
-        self._shown = matrix.adata.layers.get("shown", matrix.counts)
+        super().__init__(matrix, device, levels, dtype, loader)
+        self._other = matrix.adata.layers.get("shown")
+        self._shown = matrix.counts if self._other is None else self._other
         library = matrix.obs.get("shown_library_size", matrix.obs["library_size"])
         self._library_size = library.to_numpy(np.float64)
-        self._sized_by = np.asarray(matrix.obs.get("sized_by", np.arange(len(matrix.obs))))
+        self._sized_by = matrix.obs["sized_by"].to_numpy() if "sized_by" in matrix.obs else None
         self._gene_share, self._reference_size = matrix.gene_share, matrix.reference_size
 
     def training_task(self, cells: np.ndarray, generator: torch.Generator) -> Task:
@@ -75,7 +76,7 @@ class Masked(Protocol):
         drawn = torch.rand(shape, generator=self.generator(seed), device=self.device)
         mask = drawn < 1 / self.matrix.n_folds
         mask[share.real :] = False
-        counts = Rows(self._counts, own).by_place(share.room, self.device, self.dtype)
+        counts = self.rows(own).by_place(share.room, self.device, self.dtype)
         hidden = mask[share.rows].to(self.dtype)
         category, batch = self.groups(own)
         return Step(
@@ -118,7 +119,7 @@ class Masked(Protocol):
         return Task(seen, None, size_factor, wanted, self.device, *self.groups(cells), self.dtype)
 
     def size_factor(self, cells: np.ndarray) -> np.ndarray:
-        by, fold = self._sized_by[cells], self.matrix.fold_of(cells)
+        by, fold = self._sizing(cells), self.matrix.fold_of(cells)
         counts = self._shown[by].astype(np.int32, copy=False).toarray()
         size_factor = np.empty(counts.shape)
         for k in range(self.matrix.n_folds):
@@ -133,26 +134,33 @@ class Masked(Protocol):
         return size_factor
 
     def full_size_factor(self, cells: np.ndarray) -> np.ndarray:
-        return self._library_size[self._sized_by[cells]] / self._reference_size
+        return self._library_size[self._sizing(cells)] / self._reference_size
 
     def _task(self, cells: np.ndarray, hidden: np.ndarray) -> Task:
         """A task from the hidden entries, (gene, cell), bool."""
         from countae.kernels import entry_lists  # numba takes a third of a second to import
 
-        shown, by = self._shown, self._sized_by[cells]
-        sums = np.empty((2, len(cells)))
-        entry_lists.hidden_total(shown.indptr, shown.indices, shown.data, by, hidden, sums[0])
+        seen, wanted = self._rows(cells)
+        by, sums = self._sizing(cells), np.empty((2, len(cells)))
+        sized = seen if self._sized_by is None else Rows(self._shown, by)
+        shown = sized.matrix
+        entry_lists.hidden_total(
+            shown.indptr, shown.indices, shown.data, sized.cells, hidden, sums[0]
+        )
         entry_lists.hidden_share(hidden, self._gene_share, sums[1])
         size_factor = size_without(
             *sums,
             library_size=self._library_size[by],
             reference_size=self._reference_size,
         )
-        seen, wanted = self._rows(cells)
         exposure = size_factor.astype(np.float32)
         return Task(seen, hidden, exposure, wanted, self.device, *self.groups(cells), self.dtype)
 
+    def _sizing(self, cells: np.ndarray) -> np.ndarray:
+        """Cells whose library sizes ``cells`` have."""
+        return cells if self._sized_by is None else self._sized_by[cells]
+
     def _rows(self, cells: np.ndarray) -> tuple[Rows, Rows]:
         """Counts that are shown, and those to predict: the same unless a stress test differs."""
-        rows = Rows(self._counts, cells)
-        return (rows if self._shown is self._counts else Rows(self._shown, cells)), rows
+        rows = self.rows(cells)
+        return (rows if self._other is None else Rows(self._other, cells)), rows

@@ -32,8 +32,9 @@ class NBSplitting(HiddenMolecules):
         device: torch.device | str = "cpu",
         levels: dict[str, list[str]] | None = None,
         dtype: torch.dtype = torch.float32,
+        loader: str = "mapped",
     ) -> None:
-        super().__init__(matrix, device, levels, dtype)
+        super().__init__(matrix, device, levels, dtype, loader)
         missing = {"countae_theta_train", "countae_theta_validation"} - {*matrix.adata.var}
         if missing:
             raise CountMatrixError(
