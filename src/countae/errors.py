@@ -38,7 +38,8 @@ OF_PLACES: dict[type[OSError], str] = {
 
 def told(error: Exception) -> str:
     """An error as a person reads it: our own as it is, one of the system with its place."""
-    place = getattr(error, "filename", None)
+    # of a renaming that failed, the name that was to be
+    place = getattr(error, "filename2", None) or getattr(error, "filename", None)
     said = next((text for kind, text in OF_PLACES.items() if isinstance(error, kind)), "")
     return f"{place}: {said}" if place and said else str(error)
 

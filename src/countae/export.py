@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +11,9 @@ import numpy as np
 
 from countae.counts import CountMatrix
 from countae.counts._store import stored, write_sparse
+from countae.counts.readers.zarr import MARKS
+from countae.errors import ConfigError
+from countae.files import written_aside
 from countae.fit import versions
 from countae.metrics.dispersion_standard_error import IDENTIFIABLE, dispersion_standard_error
 from countae.predict import Prediction, reconstructed
@@ -124,16 +124,15 @@ def _write_zarr(adata: AnnData, path: Path) -> None:
     import zarr
     from anndata.io import write_elem
 
-    aside = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.zarr")
+    if path.is_dir() and any(path.iterdir()) and not any((path / m).is_file() for m in MARKS):
+        raise ConfigError(
+            f"{path}: is a folder with something else than a zarr store in it, which is not "
+            "removed. Fix: name another output."
+        )
     whole = _without_counts(adata)
     whole.X = adata.X.astype(np.int32)
-    try:
+    with written_aside(path) as aside:
         write_elem(zarr.open_group(aside, mode="w", zarr_format=2), "/", whole)
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(aside, path)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _without_counts(adata: AnnData) -> AnnData:

@@ -30,6 +30,7 @@ NO_ROOM = {
     errno.EDQUOT: "the quota is used up",
     errno.EFBIG: "the system's limit to the size of a file is reached",
 }
+OLD = "-old"  # ends the name of a folder that is put aside for a new one
 _COUNTER = itertools.count()
 
 
@@ -37,7 +38,8 @@ _COUNTER = itertools.count()
 def written_aside(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside ``path`` and rename it to ``path`` when the block succeeds.
 
-    What processes that were killed while they wrote the same file have left is removed first.
+    What is written may be a file or a folder; a folder of that name from before is put aside
+    first and removed last. What processes that were killed while they wrote the same file have left is removed first.
 
     Raises
     ------
@@ -52,18 +54,48 @@ def written_aside(path: str | Path) -> Iterator[Path]:
     aside = path.with_name(f"{begin}{os.getpid()}-{next(_COUNTER)}{path.suffix}")
     try:
         yield aside
-        os.replace(aside, path)
+        with _room_for_folder(path, aside):
+            os.replace(aside, path)
     except StorageError as error:  # the aside may itself have been written aside
         if error.path != aside:
             raise
         raise _no_room(path, error.reason, error.written) from error
     except (OSError, RuntimeError) as error:  # h5py fails to close a file with the latter
         if reason := lack_of_room(error):
-            written = aside.stat().st_size if aside.exists() else 0
-            raise _no_room(path, reason, written) from error
+            raise _no_room(path, reason, _size(aside)) from error
         raise
     finally:
-        aside.unlink(missing_ok=True)
+        _remove(aside)
+
+
+@contextmanager
+def _room_for_folder(path: Path, aside: Path) -> Iterator[None]:
+    """Put an earlier folder out of the way of a new one; back, if that cannot take its place."""
+    if not (aside.is_dir() and path.is_dir()):
+        yield
+        return
+    old = aside.with_stem(f"{aside.stem}{OLD}")
+    os.replace(path, old)
+    try:
+        yield
+    except OSError:
+        os.replace(old, path)
+        raise
+    _remove(old)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all in a folder, or 0 where there is none."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_together(writers: dict[Path, Callable[[Path], Any]]) -> None:
@@ -84,7 +116,7 @@ def lack_of_room(error: BaseException) -> str:
 
 def _no_room(path: Path, reason: str, written: int) -> StorageError:
     free = shutil.disk_usage(path.parent).free
-    old = "The file of that name from before is as it was. " if path.exists() else ""
+    old = "What had that name before is as it was. " if path.exists() else ""
     return StorageError(
         f"{path}: could not be written, because {reason}, after {written / 1e6:,.1f} MB of it "
         f"({free / 1e6:,.1f} MB are free there now). {old}Fix: make room in {path.parent}, or "
@@ -96,11 +128,17 @@ def _no_room(path: Path, reason: str, written: int) -> StorageError:
 
 
 def _remove_left_ones(path: Path, begin: str) -> None:
-    """Remove asides of ``path`` whose process, on this machine, is no more."""
+    """Remove asides of ``path`` whose process, on this machine, is no more.
+
+    An earlier folder that was put aside while nothing was in its place yet is put back.
+    """
     for left in path.parent.glob(f"{glob.escape(begin)}*{glob.escape(path.suffix)}"):
         process = left.name.removeprefix(begin).split("-")[0]
         if process.isdigit() and not _is_alive(int(process)):
-            left.unlink(missing_ok=True)
+            if left.stem.endswith(OLD) and not path.exists():
+                os.replace(left, path)
+            else:
+                _remove(left)
 
 
 def _is_alive(process: int) -> bool:

@@ -14,6 +14,7 @@ from countae import split
 from countae.config import Source, check_row
 from countae.counts import CountMatrix
 from countae.counts._checksum import seal_file
+from countae.counts._gene_names import mitochondrial
 from countae.counts._quality import cells_to_keep, describe, genes_to_keep
 from countae.counts._read import check_tables, tables, truth_layer
 from countae.counts._selection import BatchSums, batch_codes, pearson_residuals, seurat_v3
@@ -126,7 +127,7 @@ def plan(
     )  # fmt: skip
     check_tables(reader, keys)
     gene_id = reader.var.index.to_numpy(object)
-    of_cells, raw = sums(reader.blocks(), gene_id)
+    of_cells, raw = sums(reader.blocks(), mitochondrial(reader.var))
     everything = CountMatrix(tables(reader, keys, of_cells.total), row.source)
     thresholds = {k: v for k, v in quality.items() if k != "min_cells_per_gene"}
     cells, removed_cells = cells_to_keep(

@@ -13,8 +13,10 @@ from countae.config import Source
 from countae.counts import CountMatrix, read_counts
 from countae.counts._quality import cells_to_keep, describe
 from countae.counts._sums import CellSums, GeneSums
+from countae.counts.readers import open_counts
 from countae.errors import ConfigError, CountMatrixError
 from countae.prepare import absent_donors, prepare
+from countae.triage._run import examine
 
 
 @pytest.fixture
@@ -253,6 +255,23 @@ def test_mitochondrial_cells_are_removed(adata, tmp_path):
     matrix, triage = run_prepare(written(adata, tmp_path), {"max_mitochondrial_fraction": 0.5})
     assert triage["removed_cells"]["max_mitochondrial_fraction"] == 1
     assert "cell7" not in matrix.cell_id
+
+
+def test_mitochondrial_genes_are_the_same_for_the_filter_and_for_the_triage(adata, tmp_path):
+    """Named in a column of symbols where the names of the genes are identifiers."""
+    adata.var["gene_symbols"] = ["mt-nd1", *adata.var_names[1:]]
+    adata.var_names = [f"ENSG{j:011d}" for j in range(adata.n_vars)]
+    counts = adata.X.tolil()
+    counts[7, 0] = 500
+    adata.X = counts.tocsr()
+    path = written(adata, tmp_path)
+    matrix, triage = run_prepare(path, {"max_mitochondrial_fraction": 0.5})
+    assert triage["removed_cells"]["max_mitochondrial_fraction"] == 1
+    assert "cell7" not in matrix.cell_id
+    (found,) = [each for name, each in examine(open_counts(path)).findings
+                if name == "mitochondrial"]  # fmt: skip
+    assert found.genes.first == (adata.var_names[0],)
+    assert "cell7" in found.cells.first
 
 
 def test_too_few_cells_for_the_split_are_told(adata, tmp_path):

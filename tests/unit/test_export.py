@@ -101,6 +101,15 @@ def test_cells_in_pieces_from_a_file_are_all_cells_at_once(small_nb, tmp_path, m
     assert not [*tmp_path.glob(".*")]
 
 
+def test_a_folder_that_is_no_zarr_store_is_not_replaced(small_nb, tmp_path):
+    place = tmp_path / "mine.zarr"
+    place.mkdir()
+    (place / "precious.txt").touch()
+    with pytest.raises(ConfigError, match=r"mine.zarr: is a folder with something else"):
+        write(small_nb.adata, place)
+    assert [p.name for p in tmp_path.rglob("*")] == ["mine.zarr", "precious.txt"]
+
+
 def test_denoised_layers_have_a_limit(small_nb):
     """Limit: 150 × 40 entries a loss, by hand."""
     most = MOST_DENOISED // (150 * 40)

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from countae.errors import StorageError
+from countae.errors import StorageError, told
 from countae.files import (
     lack_of_room,
     provenance,
@@ -56,6 +56,58 @@ def test_a_full_disk_is_told_with_place_and_size(tmp_path, number, kind):
     for part in ("2.5 MB", "is as it was", f"Fix: make room in {tmp_path}"):
         assert part in str(info.value)
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"table.txt": "old"}
+
+
+def test_a_folder_takes_the_place_of_another(tmp_path):
+    path = tmp_path / "store.zarr"
+    for content in ("first", "second"):
+        with written_aside(path) as aside:
+            aside.mkdir()
+            (aside / content).write_text(content)
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == [
+        "store.zarr", "store.zarr/second",
+    ]  # fmt: skip
+    with pytest.raises(StorageError, match=r"after 1\.0 MB .*is as it was"):
+        with written_aside(path) as aside:
+            aside.mkdir()
+            (aside / "third").write_bytes(bytes(10**6))
+            raise OSError(errno.ENOSPC, "full")
+    assert [p.name for p in tmp_path.rglob("*")] == ["store.zarr", "second"]
+
+
+def test_a_folder_is_there_whenever_its_writer_is_killed(tmp_path):
+    """Killed at the first, second and third renaming or removal: the old or the new one."""
+    code = (
+        "import os, signal, shutil, sys; from countae import files\n"
+        "left = [int(sys.argv[2])]\n"
+        "def counted(work):\n"
+        "    def call(*given, **how):\n"
+        "        left[0] -= 1\n"
+        "        return work(*given, **how) if left[0] else os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return call\n"
+        "files.os.replace = counted(os.replace); files.shutil.rmtree = counted(shutil.rmtree)\n"
+        "with files.written_aside(sys.argv[1]) as aside:\n"
+        "    aside.mkdir(); (aside / 'new').touch()"
+    )
+    for number, expected in ((1, "old"), (2, "old"), (3, "new")):
+        path = tmp_path / f"{number}.zarr"
+        path.mkdir()
+        (path / "old").touch()
+        done = subprocess.run([sys.executable, "-c", code, str(path), str(number)])
+        assert done.returncode == -9
+        with pytest.raises(KeyError), written_aside(path):
+            raise KeyError
+        assert [p.name for p in path.iterdir()] == [expected]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1.zarr", "2.zarr", "3.zarr"]
+
+
+def test_a_folder_where_a_file_should_be_is_named_by_its_own_name(tmp_path):
+    (tmp_path / "table.txt").mkdir()
+    (tmp_path / "table.txt/precious").touch()
+    with pytest.raises(OSError) as info:  # noqa: PT011 (IsADirectoryError, or another by system)
+        write_bytes(tmp_path / "table.txt", b"x")
+    assert told(info.value).startswith(f"{tmp_path / 'table.txt'}: a file is needed there")
+    assert [p.name for p in tmp_path.rglob("*")] == ["table.txt", "precious"]
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EACCES, "no"), RuntimeError("errno = 13")])

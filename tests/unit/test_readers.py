@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from contextlib import nullcontext
 
 import anndata
@@ -14,7 +15,7 @@ from count_files import FORMATS, example
 from scipy import sparse
 
 from countae.counts import read_counts, readers
-from countae.counts.readers import _spill, _stored, open_counts
+from countae.counts.readers import _spill, _stored, open_counts, table
 from countae.counts.readers._memory import MemoryReader
 from countae.errors import ConfigError, CountMatrixError
 
@@ -158,6 +159,62 @@ def test_a_table_is_unpacked_whatever_its_name(tmp_path):
         (tmp_path / name).write_bytes(content)
         (block,) = open_counts(str(tmp_path / name)).blocks()
         np.testing.assert_array_equal(block.toarray(), [[1, 2], [0, 3]])
+
+
+SEPARATED = {
+    "a point of thousands": ("x,MT-CO1,MT-CO2\ncell1,3.000,12\ncell2,0,3\n", r"'3.000'.*'12'"),
+    "in another row": ('x,MT-CO1,MT-CO2\ncell1,7,12\ncell2,0,"1.000"\n', r"'1.000'.*'7'"),
+    "two points": ("x,MT-CO1,MT-CO2\ncell1,3.000.000,12\n", "thousands points. Fix: write"),
+    "a row of sums": (
+        "x,MT-CO1,MT-CO2\ncell1,3,1\ncell2,0,3\nTotal,3,4\n",
+        "its last row, 'Total', holds the sums .* Fix: remove this row",
+    ),
+    "a column of sums": (
+        "x,MT-CO1,MT-CO2,sum\ncell1,3,1,4\ncell2,0,3,3\n",
+        "its last column, 'sum', holds the sums .* Fix: remove this column",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SEPARATED)
+def test_numbers_that_only_look_like_counts_are_refused(tmp_path, monkeypatch, what):
+    text, told = SEPARATED[what]
+    (tmp_path / "a.csv").write_text(text)
+    for piece in (1 << 20, 1) if "another" not in what else (1 << 20,):
+        monkeypatch.setattr(table, "PIECE", piece)
+        with pytest.raises(CountMatrixError, match=told):
+            open_counts(str(tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x,MT-CO1,MT-CO2\ncell1,3.000,12.000\ncell2,0,3.000\n",  # every number has decimals
+        "x,MT-CO1,MT-CO2\ncell1,3.0,12\ncell2,0,3\n",
+        "x,MT-CO1,MT-CO2\ncell1,3,12\ncell2,0,3\nTotal,5,15\n",  # called so, but no sums
+        "x,MT-CO1,MT-CO2\ncell1,3,12\ncell2,0,3\ncell3,3,15\n",  # sums, but called a cell
+        "x,MT-CO1,MT-CO2,MT-CO3\ncell1,3,1,4\ncell2,0,3,3\n",
+    ],
+)
+def test_numbers_that_may_be_counts_are_read(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text)
+    rows = [list(map(float, line.split(",")[1:])) for line in text.splitlines()[1:]]
+    (block,) = open_counts(str(tmp_path / "a.csv")).blocks()
+    np.testing.assert_array_equal(block.toarray(), rows)
+
+
+@pytest.mark.parametrize("name", ["zarr", "zarr_v2"])
+def test_a_zarr_store_may_be_packed_with_its_folder(tmp_path, name):
+    content = example()
+    (tmp_path / "inside").mkdir()
+    FORMATS[name](content, tmp_path / "inside")
+    packed = shutil.make_archive(str(tmp_path / "mine.zarr"), "zip", tmp_path / "inside")
+    np.testing.assert_array_equal(read_counts(packed).counts.toarray(), content.counts)
+    sentence = "not readable as a zarr store"
+    (tmp_path / "inside/other").mkdir()
+    (tmp_path / "inside/other/a").write_text("two things in one archive")
+    with pytest.raises(CountMatrixError, match=sentence):
+        open_counts(shutil.make_archive(str(tmp_path / "two.zarr"), "zip", tmp_path / "inside"))
 
 
 def test_names_must_not_be_empty(tmp_path):

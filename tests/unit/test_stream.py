@@ -6,13 +6,16 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy
 from conftest import SETTINGS, prepared
 from scipy import sparse
 
 from countae.config import Source
 from countae.counts import CountMatrix, _selection, readers
+from countae.counts._gene_names import mitochondrial
 from countae.counts._selection import BatchSums, batch_codes, seurat_v3
 from countae.counts._sums import GeneSums, sums
+from countae.counts.readers import open_counts
 from countae.errors import ConfigError, CountMatrixError
 from countae.prepare import plan, simulated
 from countae.simulate import _stream, get
@@ -152,6 +155,25 @@ def test_variable_genes_of_real_counts_are_scanpys(real_data):
         np.testing.assert_array_equal(found, expected, err_msg=name)
 
 
+def test_sums_of_real_counts_are_scanpys_quality_control(real_data):
+    """Oracle: scanpy.pp.calculate_qc_metrics; these T cells have 12 mitochondrial genes."""
+    path = str(real_data / "scmark_tcells_umi.h5ad")
+    reader = open_counts(path)
+    of_mitochondria = mitochondrial(reader.var)
+    of_cells, of_genes = sums(reader.blocks(), of_mitochondria)
+    adata = anndata.read_h5ad(path)
+    adata.var["mt"] = of_mitochondria
+    scanpy.pp.calculate_qc_metrics(
+        adata, qc_vars=["mt"], percent_top=None, log1p=False, inplace=True
+    )
+    assert of_mitochondria.sum() == 12
+    np.testing.assert_array_equal(of_cells.total, adata.obs["total_counts"])
+    np.testing.assert_array_equal(of_cells.expressed, adata.obs["n_genes_by_counts"])
+    np.testing.assert_array_equal(of_cells.mitochondrial, adata.obs["total_counts_mt"])
+    np.testing.assert_array_equal(of_genes.total, adata.var["total_counts"])
+    np.testing.assert_array_equal(of_genes.seen, adata.var["n_cells_by_counts"])
+
+
 @pytest.mark.parametrize(("smallest", "apart"), [(19, False), (20, True)])
 def test_a_small_batch_joins_all_batches(smallest, apart):
     """Below 20 training cells a batch has no trend of its own."""
@@ -168,9 +190,10 @@ def test_too_many_counts_for_residuals_are_told(batched, monkeypatch):
 def test_sums_are_those_of_the_whole_matrix(rng):
     """Oracle: NumPy over a dense matrix with counts whose squares no int32 holds."""
     counts = rng.poisson(0.7, (90, 12)) * np.where(rng.random((90, 12)) < 0.1, 70_000, 1)
-    names = np.array(["MT-CO1", "mt-Nd2", *(f"g{j}" for j in range(10))], object)
+    of_mitochondria = np.arange(12) < 2
     matrix = sparse.csr_matrix(counts.astype(np.int32))
-    of_cells, of_genes = sums((matrix[start : start + 13] for start in range(0, 90, 13)), names)
+    blocks = (matrix[start : start + 13] for start in range(0, 90, 13))
+    of_cells, of_genes = sums(blocks, of_mitochondria)
     np.testing.assert_array_equal(of_cells.total, counts.sum(axis=1))
     np.testing.assert_array_equal(of_cells.expressed, (counts > 0).sum(axis=1))
     np.testing.assert_array_equal(of_cells.mitochondrial, counts[:, :2].sum(axis=1))

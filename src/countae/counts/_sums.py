@@ -83,19 +83,19 @@ class CellSums:
     mitochondrial: np.ndarray
 
 
-def sums(blocks: Iterable[csr_matrix], gene_id: np.ndarray) -> tuple[CellSums, GeneSums]:
+def sums(blocks: Iterable[csr_matrix], mitochondrial: np.ndarray) -> tuple[CellSums, GeneSums]:
     """Sums per cell and per gene in one pass.
 
     Parameters
     ----------
     blocks : iterable of csr_matrix, (cell, gene), int32
-    gene_id : ndarray of str
-        Names that begin with ``MT-`` are mitochondrial.
+    mitochondrial : ndarray, (gene,), bool
+        See :func:`countae.counts._gene_names.mitochondrial`.
     """
-    mitochondrial = np.char.startswith(np.char.upper(gene_id.astype(str)), "MT-").astype(np.int64)
-    of_genes, parts = GeneSums.none(len(gene_id)), []
+    marked = mitochondrial.astype(np.int64)
+    of_genes, parts = GeneSums.none(len(mitochondrial)), []
     for block in blocks:
         of_genes.add(block)
         total = block.sum(axis=1, dtype=np.int64).A1
-        parts.append((total, np.diff(block.indptr), block @ mitochondrial))
+        parts.append((total, np.diff(block.indptr), block @ marked))
     return CellSums(*map(np.concatenate, zip(*parts, strict=True))), of_genes

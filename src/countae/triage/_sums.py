@@ -10,7 +10,7 @@ import numpy as np
 from countae.counts._check import LARGEST, ROUNDING
 from countae.progress import working
 from countae.triage._kinds import TRANSFORMS, CellUnits
-from countae.triage._names import mitochondrial, spike_ins
+from countae.counts._gene_names import mitochondrial, spike_ins
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -6,8 +6,8 @@ import numpy as np
 
 from countae.triage import Finding, Look, look_for
 from countae.triage._base import percent
-from countae.triage._names import mitochondrial as named
-from countae.triage._names import symbols
+from countae.counts._gene_names import mitochondrial as named
+from countae.counts._gene_names import symbols
 
 HIGH = 0.2  # share of a cell's counts that often means a broken cell
 
@@ -26,16 +26,8 @@ def mitochondrial(look: Look) -> list[Finding]:
         f"Mitochondrial genes: {genes.sum():,}, with {percent(np.median(share[full]))} of the "
         f"median cell's counts; cells with more than {percent(HIGH)} in them: {high.sum():,}."
     )
-    names = {"genes": look.genes(genes), "cells": look.cells(high)}
     if column:
-        return [
-            Finding(
-                "warning",
-                f"{told} They are named in the column {column!r}, not in the names of the genes.",
-                "quality.max_mitochondrial_fraction goes by the names of the genes.",
-                f"make {column!r} the names of the genes to filter by it",
-                **names,
-            )
-        ]
+        told += f" They are named in the column {column!r}."
+    names = {"genes": look.genes(genes), "cells": look.cells(high)}
     fix = "set quality.max_mitochondrial_fraction" if high.any() else ""
     return [Finding("note", told, "Broken cells keep little else." if fix else "", fix, **names)]

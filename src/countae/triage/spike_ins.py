@@ -6,7 +6,7 @@ import numpy as np
 
 from countae.triage import Finding, Look, look_for
 from countae.triage._base import percent
-from countae.triage._names import spike_ins as named
+from countae.counts._gene_names import spike_ins as named
 
 
 @look_for

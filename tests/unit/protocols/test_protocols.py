@@ -123,6 +123,25 @@ def test_nb_splitting_makes_independent_halves_and_thinning_does_not():
     assert visible.var() == pytest.approx(mu / 2 + (mu / 2) ** 2 / (theta / 2), rel=0.03)
 
 
+@pytest.mark.parametrize("mu", [0.4, 30.0, 5e4])
+def test_thinned_poisson_counts_are_two_independent_poisson_counts(mu):
+    """Oracle: thinning of a Poisson process, and the binomial for equal counts, up to the largest
+    count; four standard errors of each moment.
+    """
+    n = 100_000
+    counts = np.random.default_rng(4).poisson(mu, n)
+    visible = split_by("thinning", counts, np.inf, 5)
+    for half in (visible, counts - visible):
+        variance = mu / 2
+        assert abs(half.mean() - mu / 2) < 4 * np.sqrt(variance / n)
+        assert abs(half.var() - variance) < 4 * np.sqrt((variance + 2 * variance**2) / n)
+    assert abs(np.corrcoef(visible, counts - visible)[0, 1]) < 4 / np.sqrt(n)
+    law = stats.binom(2**31 - 1 if mu > 1e4 else int(mu) + 1, 0.5)
+    visible = split_by("thinning", np.full(n, law.args[0]), np.inf, 6)
+    assert abs(visible.mean() - law.mean()) < 4 * law.std() / np.sqrt(n)
+    assert abs(visible.var() / law.var() - 1) < 4 * np.sqrt(2 / n)
+
+
 @pytest.mark.parametrize("name", MOLECULES)
 def test_hidden_molecules_do_not_reach_their_prediction(made, name):
     """More hidden molecules leave all predictions as they were, to the bit."""

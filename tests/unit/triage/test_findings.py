@@ -253,9 +253,9 @@ def test_mitochondrial_genes_are_looked_up_in_a_column_of_symbols():
     names = [f"ENSG{i:011d}" for i in range(GENES)]
     symbols = [*NAMES, "MT-CO1", "MT-ND1", "MTOR", "MT1X"]
     triage = triage_of(made(), names=names, var={"gene_symbols": symbols})
-    each = one(triage, "mitochondrial", "warning")
+    each = one(triage, "mitochondrial", "note")
     assert each.genes.first == tuple(names[-4:-2])
-    assert "'gene_symbols'" in each.fix
+    assert "'gene_symbols'" in each.what
 
 
 def test_spike_ins_are_named_and_genes_called_ercc_are_not():

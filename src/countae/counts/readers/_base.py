@@ -183,12 +183,21 @@ def one_matrix(source: str, layer: str) -> CountMatrixError:
 
 @contextmanager
 def readable(source: str | Path, kind: str) -> Iterator[None]:
-    """Turn whatever a library raises on a damaged file into a CountMatrixError that says so."""
+    """Turn whatever a library raises on a damaged file into a CountMatrixError that says so.
+
+    What h5py, zarr, anndata, pandas and the codecs raise on damaged bytes is no closed list: some
+    are children of Exception only (``IORegistryError``), and a false size in a header leads to a
+    MemoryError. So this is the one place that takes any exception; its cause stays attached.
+    """
     try:
         yield
     except CountaeError:
         raise
-    except Exception as error:  # some libraries have errors that are no child of any other
+    except PermissionError as error:
+        raise CountMatrixError(
+            f"{source}: you may not read it. Fix: change its rights, or name a copy of your own."
+        ) from error
+    except Exception as error:  # see above
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise CountMatrixError(
             f"{source}: not readable as {kind} ({reason}). The file may be cut short or of "

@@ -15,6 +15,7 @@ import numpy as np
 
 from countae.counts.readers import register
 from countae.counts.readers._base import BLOCK, Reader, Request, readable
+from countae.counts.readers._margins import Margins
 from countae.counts.readers._spill import Spill
 from countae.errors import CountMatrixError
 from countae.registry import shown
@@ -70,8 +71,9 @@ class TableReader(Reader):
             self._check_first_bytes()
             separator, corner, columns = self._header()
             by_genes = self._genes_in_rows(request.orientation, separator, corner, columns)
-            self._spill = Spill(np.float64)
+            self._spill, self._margins = Spill(np.float64), Margins(self._file, columns)
             rows = self._take(separator, columns, by_genes)
+            self._margins.check(rows)
         cells, genes = (columns, rows) if by_genes else (rows, columns)
         self.obs = pd.DataFrame(index=pd.Index(cells, dtype=object))
         self.var = pd.DataFrame(index=pd.Index(genes, dtype=object))
@@ -146,6 +148,7 @@ class TableReader(Reader):
                 )
         if values is None or values.shape != (len(lines), width):
             raise self._not_numbers(lines, separator, rows[start:], columns)
+        self._margins.add(lines, values)
         row, column = np.nonzero(values)
         value = values[row, column]
         cell, gene = (column, row + start) if by_genes else (row + start, column)
@@ -260,6 +263,8 @@ def _is_number(field: str) -> bool:
 def _cause(field: str) -> str:
     if not field.strip() or field.strip().upper() in {"NA", "N/A", "NULL"}:
         return "Fix: write 0 where nothing was counted; where nothing was measured, leave it out."
+    if re.fullmatch(r"\d{1,3}(\.\d{3}){2,}", field.strip()):
+        return "Those are thousands points. Fix: write numbers without them."
     if re.fullmatch(r"\d{1,3}(,\d{3})+", field.strip()):
         return "Those are thousands commas, or a decimal comma. Fix: write numbers without them."
     if re.fullmatch(r"\d+,\d+", field.strip()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,12 +58,22 @@ class ZarrReader(AnnDataReader):
             else:
                 store = zarr.storage.ZipStore(self._file, mode="r")
             try:
-                group = zarr.open_group(store, mode="r")
+                group = zarr.open_group(store, mode="r", path=self._top())
                 for name in set(group) - set(IGNORED):
                     _check(group[name], self._file)
                 yield group
             finally:
                 store.close()
+
+    def _top(self) -> str:
+        """The only folder of an archive, where the store was packed with its folder; else none."""
+        if self._file.is_dir():
+            return ""
+        with zipfile.ZipFile(self._file) as archive:
+            names = archive.namelist()
+        folders = {name.split("/")[0] for name in names}
+        packed = len(folders) == 1 and not set(MARKS) & set(names)
+        return folders.pop() if packed else ""
 
     def _check_truth(self, uns: Any) -> None:
         _check(uns["truth"], self._file)
