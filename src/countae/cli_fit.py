@@ -10,6 +10,7 @@ import typer
 
 from countae import config
 from countae.errors import ConfigError, FitDivergedError
+from countae.files import check_places
 from countae.options import (
     Device,
     Devices,
@@ -103,6 +104,7 @@ def fit(
         chosen, budget = read_chosen(config.existing_file(tuned, "tuning.json"), likelihood)
         network = config.completed("network", chosen.network)
         training = config.completed("training", chosen.training)
+    check_places(output, record)
     matrix = loaded(counts, threads)
     from countae import fit as training_loop
     from countae.checkpoint import Checkpoint
@@ -150,6 +152,7 @@ def tune_trial(
     from countae.tuning import Settings, Trial
 
     likelihoods.check(likelihood)
+    check_places(output)
     matrix = loaded(counts, threads)
     from countae import fit as training_loop
     from countae.checkpoint import Checkpoint
@@ -218,6 +221,7 @@ def peer(
     from countae import peers
 
     member = peers.get(name)()
+    check_places(output, record)
     matrix = loaded(counts, threads)
     from countae.files import write_json, write_together
 
@@ -266,6 +270,7 @@ def score(
     if [model is None, not baseline, predictions is None].count(False) != 1:
         raise ConfigError("Name exactly one of --model, --baseline and --predictions.")
     wanted = [known.check(name) for name in names(metrics)]
+    check_places(output, cells, entries)
     matrix = loaded(counts, threads)
     from countae.fit import load
     from countae.score import score_baseline, score_network, score_predictions

@@ -10,6 +10,7 @@ import typer
 
 from countae import config
 from countae.errors import ConfigError, ScoreError
+from countae.files import check_places
 from countae.options import (
     LARGEST_SEED,
     Device,
@@ -63,6 +64,7 @@ def bootstrap(
     Example: countae bootstrap results/pbmc results/pbmc/bootstrap.json --likelihoods poisson,nb
     --seeds 0,1,2
     """
+    check_places(output)
     matrix = loaded(folder / "counts.h5ad", threads)
     from countae.files import write_json
     from countae.fit import load
@@ -177,6 +179,7 @@ def rehearse(
 
     simulate.check(family)
     check_arms(likelihoods, seeds)
+    check_places(output)
     matrix = loaded(counts, threads)
     if matrix.protocol != "masked":
         raise ConfigError(

@@ -98,6 +98,16 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def check_places(*paths: Path) -> None:
+    """Raise OSError, before long work, where a file can never be written; make its folder."""
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "not writable", str(path.parent))
+
+
 def write_together(writers: dict[Path, Callable[[Path], Any]]) -> None:
     """Write several files, each by a function of its path, and rename them when all are there."""
     with ExitStack() as stack:

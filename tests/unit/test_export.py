@@ -7,12 +7,14 @@ import json
 import anndata
 import numpy as np
 import pandas as pd
+import pytest
 import scanpy
 import torch
 from conftest import SETTINGS
 
 from countae import likelihoods, predict
 from countae.counts import CountMatrix
+from countae.errors import ConfigError
 from countae.export import MOST_DENOISED, _Known, export, fits, write
 from countae.fit import fit
 from countae.metrics.dispersion_standard_error import dispersion_standard_error

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from countae.cli import app
-from countae.errors import CountaeError, StorageError
+from countae.errors import CountaeError, StorageError, told
 from countae.files import read_json
 
 SIZE = ["--n-cells", 60, "--n-genes", 20, "--depth", 100, "--genes", "all"]
@@ -179,6 +179,20 @@ def test_without_room_for_hdf5_the_old_files_stay(whole, verb):
     assert "Traceback" not in done.stderr
     assert_told(done.stderr, outputs)
     assert content(whole) == before
+
+
+@pytest.mark.parametrize("verb", ["fit", "score"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_place_that_cannot_be_is_told_before_the_work(whole, tmp_path, verb, number):
+    words, outputs, _ = verbs(whole)[verb]
+    outputs = outputs[:2]
+    places = {path: tmp_path / path.name for path in outputs}
+    (places[outputs[number]] / "precious").mkdir(parents=True)
+    done = run(*(places.get(word, word) if isinstance(word, Path) else word for word in words))
+    assert isinstance(done.exception, IsADirectoryError)
+    assert told(done.exception).startswith(f"{places[outputs[number]]}: a file is needed there")
+    assert not {"training", "scoring"} & set(done.output.split())
+    assert [p.name for p in tmp_path.rglob("*")] == [outputs[number].name, "precious"]
 
 
 INPUTS = [(verb, k) for verb, (_, _, read) in verbs(Path()).items() for k in range(len(read))]
