@@ -39,7 +39,8 @@ def written_aside(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside ``path`` and rename it to ``path`` when the block succeeds.
 
     What is written may be a file or a folder; a folder of that name from before is put aside
-    first and removed last. What processes that were killed while they wrote the same file have left is removed first.
+    first and removed last. What processes that were killed while they wrote the same file have
+    left is removed before.
 
     Raises
     ------

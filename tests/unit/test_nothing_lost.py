@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from countae import errors
 from countae.cli import app
-from countae.errors import CountaeError, StorageError, told
+from countae.errors import CountaeError, StorageError
 from countae.files import read_json
 
 SIZE = ["--n-cells", 60, "--n-genes", 20, "--depth", 100, "--genes", "all"]
@@ -190,7 +191,9 @@ def test_a_place_that_cannot_be_is_told_before_the_work(whole, tmp_path, verb, n
     (places[outputs[number]] / "precious").mkdir(parents=True)
     done = run(*(places.get(word, word) if isinstance(word, Path) else word for word in words))
     assert isinstance(done.exception, IsADirectoryError)
-    assert told(done.exception).startswith(f"{places[outputs[number]]}: a file is needed there")
+    assert errors.told(done.exception).startswith(
+        f"{places[outputs[number]]}: a file is needed there"
+    )
     assert not {"training", "scoring"} & set(done.output.split())
     assert [p.name for p in tmp_path.rglob("*")] == [outputs[number].name, "precious"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from countae.counts._check import LARGEST, ROUNDING
+from countae.counts._gene_names import mitochondrial, spike_ins
 from countae.progress import working
 from countae.triage._kinds import TRANSFORMS, CellUnits
-from countae.counts._gene_names import mitochondrial, spike_ins
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

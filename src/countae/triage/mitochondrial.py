@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from countae.triage import Finding, Look, look_for
-from countae.triage._base import percent
 from countae.counts._gene_names import mitochondrial as named
 from countae.counts._gene_names import symbols
+from countae.triage import Finding, Look, look_for
+from countae.triage._base import percent
 
 HIGH = 0.2  # share of a cell's counts that often means a broken cell
 

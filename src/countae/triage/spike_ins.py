@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from countae.counts._gene_names import spike_ins as named
 from countae.triage import Finding, Look, look_for
 from countae.triage._base import percent
-from countae.counts._gene_names import spike_ins as named
 
 
 @look_for
