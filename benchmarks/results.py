@@ -25,8 +25,8 @@ from results_table import tables
 from training import write_between
 
 LOSSES = [
-    "mse_counts", "mse_log1p", "poisson", "nb", "zip", "zinb", "hurdle_nb", "multinomial", "nb@dca",
-    "zinb@dca",
+    "mse_counts", "mse_log1p", "poisson", "nb", "zip", "zinb", "hurdle_nb", "multinomial",
+    "nb@dca", "zinb@dca",
 ]  # fmt: skip
 BASELINES = [
     "gene_mean", "cluster_mean", "log1p_pca", "knn_smoothing", "magic", "alra", "glm_pca",

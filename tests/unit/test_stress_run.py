@@ -26,7 +26,7 @@ HARD = SETTINGS["stress"] | {"most_groups": 2}
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """With two, a product of ten rows is split otherwise than one of 32, and may differ in bits."""
+    """With two, a product of ten rows is split otherwise than one of 32: other last bits."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
