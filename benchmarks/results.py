@@ -2,7 +2,8 @@
 
 Every case, one contestant on one data set with one seed, leaves one JSON file in FOLDER. Cases
 that are there already are not run again, so that a run that was broken off, or one with more
-seeds or data, goes on. Each network is a process of its own with one thread. Peers need
+seeds or data, goes on. Each network is a process of its own with one thread. `nb@dca` is the loss
+nb with network and training of `config/dca.yaml` in place of the defaults. Peers need
 `--peer-python`, a Python with countae and its extra `peers`; without it they are left out with a
 message.
 """
@@ -18,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from data import DATA, prepared, there
 from results_table import tables
 from training import write_between
 
 LOSSES = [
     "mse_counts", "mse_log1p", "poisson", "nb", "zip", "zinb", "hurdle_nb", "multinomial",
+    "nb@dca", "zinb@dca",
 ]  # fmt: skip
 BASELINES = [
     "gene_mean", "cluster_mean", "log1p_pca", "knn_smoothing", "magic", "alra", "glm_pca",
@@ -55,23 +58,30 @@ def summaries(scores: Any) -> dict[str, Any]:
     return {"values": values, "cells": {noise: [*value] for noise, value in of_cells}}
 
 
-def train_and_score(counts: Path, loss: str, seed: int, output: Path) -> None:
-    """One of our networks."""
+def settings_of(name: str) -> dict[str, Any]:
+    """The defaults, changed by a file of `config/` where a name is given."""
     from countae import config
+
+    path = Path(__file__).parents[1] / "config" / f"{name}.yaml"
+    return config.validated(yaml.safe_load(path.read_text()) if name else {})
+
+
+def train_and_score(counts: Path, contestant: str, seed: int, output: Path) -> None:
+    """One of our networks."""
     from countae.fit import fit
     from countae.score import score_network
 
+    loss, _, name = contestant.partition("@")
+    settings = settings_of(name)
+    own = {section: settings[section] for section in ("network", "training")}
     matrix, began, used = load(counts), time.perf_counter(), time.process_time()
-    network, record = fit(
-        matrix, loss, seed=seed, network=config.defaults("network"),
-        training=config.defaults("training"), device="cpu",
-    )  # fmt: skip
+    network, record = fit(matrix, loss, seed=seed, device="cpu", **own)
     cost = {
         "seconds": time.perf_counter() - began, "processor": time.process_time() - used,
         "memory": record.peak_memory_mb, "epochs": len(record.train_loss),
         "stopped": record.stop_reason,
     }  # fmt: skip
-    write(output, matrix, loss, seed, cost, score_network(network, matrix, wanted=METRICS))
+    write(output, matrix, contestant, seed, cost, score_network(network, matrix, wanted=METRICS))
 
 
 def score_baselines(counts: Path, names: list[str], folder: Path) -> None:

@@ -18,7 +18,7 @@ SLOWEST = 4.0  # times slower than where it was measured may a processor be
 class Need:
     """What a step used, as a line over millions of entries (cell, gene) of the prepared counts.
 
-    Measured by ``benchmarks/resources.py``; docs/clusters.md compares it with what is asked.
+    Measured from ``benchmark:`` files; docs/clusters.md compares it with what is asked.
     """
 
     megabytes: float  # without data: libraries
@@ -38,6 +38,9 @@ NEEDS = {
     "rehearse": Need(750, 60, 10, 3.0, most_in_time=128_000),
     "verdict": Need(300, 20, 5, 0.1, 25_000, 25_000),
     "export": Need(500, 20, 5, 0.1),
+    "stress": Need(650, 95, 25, 5.0, most_in_time=128_000),  # up to five fits
+    "stress_table": Need(250, 5, 2, 0.1),
+    "downstream": Need(550, 90, 10, 3.0),
 }
 
 

@@ -79,7 +79,7 @@ def score_network(
         name: Prediction(native.likelihood, parameters).of_genes
         for name, parameters in native.likelihood.variants(native.parameters).items()
     }
-    columns |= _noise_columns(matrix, native.mean, mean, test, fitted)
+    columns |= noise_columns(noise_families(), matrix, native.mean, mean, test, fitted)
     chosen = _chosen(wanted)
     of_cells = _latent_space(
         matrix, test, chosen, lambda: latent_of(network, matrix, test, device=device)
@@ -125,7 +125,7 @@ def _score_member(member: Baseline, matrix: CountMatrix, wanted: list[str]) -> S
     """Scores of each noise family around somebody's means, and of their own distribution."""
     test, fitted = test_cells(matrix), noise_cells(matrix)
     means = member.mean(matrix, test), member.mean(matrix, fitted)
-    columns = _noise_columns(matrix, *means, test, fitted)
+    columns = noise_columns(noise_families(), matrix, *means, test, fitted)
     if member.native:
         columns = {"native": member.prediction(matrix, test).of_genes} | columns
     chosen = _chosen(wanted)
@@ -138,14 +138,15 @@ def test_cells(matrix: CountMatrix) -> np.ndarray:
     return np.flatnonzero(matrix.part == "test")
 
 
-def _noise_columns(
+def noise_columns(
+    families: list[str],
     matrix: CountMatrix,
     mean: np.ndarray,
     fitted_mean: np.ndarray,
     test: np.ndarray,
     fitted: np.ndarray,
 ) -> dict[str, Column]:
-    """Each noise family around the means of the test cells, fitted on those of other cells."""
+    """Noise families around the means of the test cells, fitted on those of other cells."""
     hold_out = protocols.get(matrix.protocol)(matrix)
     counts = matrix.target(fitted).toarray().astype(np.float64)
     fitted_size, size = (hold_out.size_factor(cells) for cells in (fitted, test))
@@ -154,7 +155,7 @@ def _noise_columns(
         noise = fit_noise(family, counts=counts, mean=fitted_mean, size_factor=fitted_size)
         return lambda genes: noise.around(mean[:, genes], size, genes)
 
-    return {family: column(family) for family in noise_families()}
+    return {family: column(family) for family in families}
 
 
 def _chosen(wanted: list[str]) -> list[metrics.Metric]:

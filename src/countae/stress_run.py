@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from countae import baselines, protocols, stress
+from countae import baselines, stress
 from countae.counts import CountMatrix
 from countae.errors import ScoreError
 from countae.fit import fit
 from countae.model import CountAutoencoder
-from countae.noise import fit_noise
 from countae.predict import Prediction, latent_of, predict_hidden
 from countae.results import NULL
-from countae.score import noise_cells, test_cells
+from countae.score import noise_cells, noise_columns, test_cells
 from countae.stress._depth_link import latent_depth, residual_depth
 
 if TYPE_CHECKING:
@@ -149,14 +148,8 @@ def _refitted(
     fitted: np.ndarray,
 ) -> Prediction:
     """NB noise around means of test cells, fitted on those of training and validation cells."""
-    hold_out = protocols.get(matrix.protocol)(matrix)
-    noise = fit_noise(
-        NOISE,
-        counts=matrix.target(fitted).toarray().astype(np.float64),
-        mean=known,
-        size_factor=hold_out.size_factor(fitted),
-    )
-    return noise.around(mean, hold_out.size_factor(test))
+    columns = noise_columns([NOISE], matrix, mean, known, test, fitted)
+    return columns[NOISE](slice(None))
 
 
 def _oracle(matrix: CountMatrix, test: np.ndarray, observed: np.ndarray) -> np.ndarray:

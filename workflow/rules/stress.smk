@@ -1,6 +1,7 @@
 rule stress:
     input:
         counts="results/{dataset}/counts.h5ad",
+        triage=triage_of,
         model="results/{dataset}/{likelihood}/seed{seed}/model.safetensors",
         record="results/{dataset}/{likelihood}/seed{seed}/fit.json",
     output:
@@ -16,8 +17,8 @@ rule stress:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_memory(4000),
-        runtime=600,
+        mem_mb=memory_of("stress"),
+        runtime=minutes_of("stress"),
         gpu=gpus,
         device=SETTINGS["device"],
     params:
@@ -36,6 +37,7 @@ rule stress_table:
     input:
         tables=lambda wildcards: stress_of(wildcards.dataset),
         counts="results/{dataset}/counts.h5ad",
+        triage=triage_of,
     output:
         "results/{dataset}/stress.json",
     log:
@@ -48,8 +50,8 @@ rule stress_table:
         "../../envs/counts.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_memory(2000),
-        runtime=10,
+        mem_mb=memory_of("stress_table"),
+        runtime=minutes_of("stress_table"),
     params:
         settings=as_options({"level": SETTINGS["verdict"]["level"]}),
         code=fingerprint("stress_table"),
@@ -68,6 +70,7 @@ rule downstream:
             seed=SEEDS,
         ),
         counts="results/{dataset}/counts.h5ad",
+        triage=triage_of,
     output:
         "results/{dataset}/downstream.json",
     log:
@@ -80,8 +83,8 @@ rule downstream:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_memory(4000),
-        runtime=120,
+        mem_mb=memory_of("downstream"),
+        runtime=minutes_of("downstream"),
         gpu=gpus,
         device=SETTINGS["device"],
     params:

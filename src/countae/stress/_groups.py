@@ -9,7 +9,28 @@ import numpy as np
 from countae import split
 from countae.counts import CountMatrix
 from countae.errors import CountMatrixError
+from countae.stress import Stress, stress
 from countae.stress._change import LEFT_OUT, with_parts
+
+
+def group_shift(group: str, *, key: str) -> Stress:
+    """Stress test that leaves each ``group`` out in turn; ``key`` names their column."""
+
+    def shift(
+        matrix: CountMatrix, level: float, rng: np.random.Generator, settings: dict[str, Any]
+    ) -> list[CountMatrix]:
+        names = matrix.obs[matrix.info[key]].to_numpy(str)
+        return without_each(matrix, names, level, rng, settings)
+
+    shift.__name__ = f"{group.replace(' ', '_')}_shift"
+    shift.__doc__ = f"""\
+One {group} left out of training and validation, its test cells scored; each in turn.
+
+    The ``most_groups`` largest are left out one after another, and genes that no other {group}
+    shows are not modelled.
+    """
+    level = f"share of the {group} that is not trained on"
+    return stress(level=level, levels=(1.0,), key=key)(shift)
 
 
 def without_each(

@@ -2,23 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
+from countae.stress._groups import group_shift
 
-import numpy as np
-
-from countae.counts import CountMatrix
-from countae.stress import stress
-from countae.stress._groups import without_each
-
-
-@stress(level="share of the donor that is not trained on", levels=(1.0,), key="donor_key")
-def donor_shift(
-    matrix: CountMatrix, level: float, rng: np.random.Generator, settings: dict[str, Any]
-) -> list[CountMatrix]:
-    """One donor left out of training and validation, its test cells scored; each in turn.
-
-    The ``most_groups`` largest are left out one after another, and genes that no other donor
-    shows are not modelled.
-    """
-    group = matrix.obs[matrix.info["donor_key"]].to_numpy(str)
-    return without_each(matrix, group, level, rng, settings)
+donor_shift = group_shift("donor", key="donor_key")
