@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from countae.errors import ConfigError
+from countae.errors import ConfigError, FitInterruptedError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -22,6 +23,8 @@ PRECISIONS: dict[str, Any] = {
     "bf16-mixed": "bf16-mixed",
     "64": "64-true",
 }  # ours, Fabric's
+# what Torch's ways of exchange say when a partner is gone
+BROKEN_OFF = re.compile(r"gloo|NCCL|Connection (closed|reset)|Broken pipe", re.I)
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # without it cuBLAS is not deterministic and Torch says so
 _Given = TypeVar("_Given")
 
@@ -66,6 +69,11 @@ class Place:
         gathered = [torch.empty_like(values) for _ in range(self.processes)]
         torch.distributed.all_gather(gathered, values)
         return torch.stack(gathered).cpu().sum(dim=0).tolist()
+
+    def worst(self, value: Tensor) -> None:
+        """Make ``value`` the largest of all processes', in place; no process reads it."""
+        if self.processes > 1:
+            torch.distributed.all_reduce(value, torch.distributed.ReduceOp.MAX)
 
     def of_first(self, value: _Given) -> _Given:
         """What the first process has."""
@@ -169,10 +177,11 @@ def _environment(devices: int, nodes: int) -> ClusterEnvironment:
 
     if devices * nodes == 1:
         return environments.LightningEnvironment()
-    if environments.TorchElasticEnvironment.detect():
-        return environments.TorchElasticEnvironment()
+    by_torchrun = environments.TorchElasticEnvironment.detect()
     # of the job step, not of the job: a batch script has the latter, but is one process
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    tasks = int(os.environ.get("WORLD_SIZE" if by_torchrun else "SLURM_STEP_NUM_TASKS", "1"))
+    if by_torchrun and tasks == devices * nodes:
+        return environments.TorchElasticEnvironment()
     if tasks == devices * nodes and "SLURM_NTASKS_PER_NODE" in os.environ:
         return environments.SLURMEnvironment()
     if nodes > 1 or tasks > 1:
@@ -184,6 +193,28 @@ def _environment(devices: int, nodes: int) -> ClusterEnvironment:
             f"--nproc-per-node={devices}`."
         )
     return environments.LightningEnvironment()
+
+
+@contextmanager
+def others_there(place: Place) -> Iterator[None]:
+    """Tell plainly when a process that trains with this one has ended.
+
+    Raises
+    ------
+    FitInterruptedError
+        In place of the network library's error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if place.processes == 1 or not BROKEN_OFF.search(str(error)):
+            raise
+        raise FitInterruptedError(
+            f"Process {place.rank} of the {place.processes} that train together lost another "
+            f"({str(error).strip().splitlines()[0][:200]}). Usually that one was killed, for its "
+            "memory or by hand. Fix: see what it said last; the same command goes on from the "
+            "last checkpoint."
+        ) from error
 
 
 @contextmanager

@@ -21,6 +21,10 @@ class FitDivergedError(CountaeError):
     """Training produced a value that is not finite."""
 
 
+class FitInterruptedError(CountaeError):
+    """A process that trained together with this one ended."""
+
+
 class ScoreError(CountaeError):
     """Scores, or the files they come from, do not fit together."""
 

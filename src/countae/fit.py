@@ -23,7 +23,14 @@ from countae import config, likelihoods, protocols
 from countae.checkpoint import Checkpoint, digest_of
 from countae.counts import CountMatrix
 from countae.counts._checksum import checksum
-from countae.devices import Place, choose_place, is_first, repeatable, seeded
+from countae.devices import (
+    Place,
+    choose_place,
+    is_first,
+    others_there,
+    repeatable,
+    seeded,
+)
 from countae.errors import CountMatrixError, FitDivergedError, ScoreError
 from countae.files import write_bytes, write_json
 from countae.layers import check_batches
@@ -155,7 +162,8 @@ def fit(
         record.batches, record.versions = matrix.batches, versions()
         record.counts = checksum(matrix, network["conditions"])
         told_epochs = working(f"training {likelihood}", unit="epochs")
-        with enough_memory(model, place, training["batch_size"]), told_epochs as work:
+        memory = enough_memory(model, place, training["batch_size"])
+        with others_there(place), memory, told_epochs as work:
 
             def ended(epoch: int, loss: float) -> None:
                 work.done = epoch  # a resumed fit begins later
@@ -199,7 +207,8 @@ def _train(
         loss, failed = trainer.epoch(epoch, train, generator)
         if failed is not None:
             _diverged(record, failed, losses_of(model, failed), epoch)
-        current = validation_loss(model, data, validation, trainer.fused, place)
+        with enough_to_predict(model, place.device):
+            current = validation_loss(model, data, validation, trainer.fused, place)
         record.train_loss.append(loss)
         record.validation_loss.append(current)
         if not np.isfinite(current):

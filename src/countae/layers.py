@@ -43,7 +43,8 @@ class Draws:
     """Random numbers of a training step, of which a process takes those of its own cells.
 
     Every process draws those of all cells of the step, from the same state of its device's
-    generator, so that they do not depend on the number of processes.
+    generator, so that they do not depend on the number of processes (but on a GPU, where steps are
+    filled up to a multiple of it).
 
     Attributes
     ----------

@@ -91,7 +91,8 @@ def read_steps(folder: Path, run: Run) -> list[Step]:
         elif str(name) in run.failed:
             state = "failed"
         else:
-            state = "cut short" if run.over else "running"
+            running = not run.over and when >= run.first  # else it is of a run before this one
+            state = "running" if running else "cut short"
         steps.append(Step(log, state, when))
     return sorted(steps, key=lambda step: step.when)
 

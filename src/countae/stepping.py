@@ -113,6 +113,7 @@ class Stepper:
             self.place.backward(loss)
             losses[number] = loss.detach()
             torch.maximum(broken, loss.detach().isfinite().logical_not().float(), out=broken)
+            self.place.worst(broken)  # gradients are averaged: one process's spoil those of all
             optimiser.step()
             warm_up.step()
         values = [value / self.place.processes for value in self.place.total(losses)]

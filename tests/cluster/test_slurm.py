@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -34,6 +35,7 @@ CONFIG = {
 ROWS = "id\tsource\tlabel_key\tgenes\ntiny\tsimulate:nb\tcell_type\tall\n"
 FITS = ["poisson/seed0", "nb/seed0", "nb/seed1"]  # the last is of the A/A arm
 MODELS = [f"results/tiny/{fit}/model.safetensors" for fit in FITS]
+FINISHED_FIT = re.compile(r"Finished jobid: \d+ \(Rule: fit\)")
 GROUPS = ("scoring", "references", "deciding")  # of the profile
 # what may differ between two runs: time and memory of a fit, and the page that shows them
 COST = ("seconds", "peak_memory_mb")
@@ -188,11 +190,12 @@ def test_a_killed_run_goes_on_where_it_was(cluster, undisturbed):
     process = cluster.start(folder, COUNTAE_CHECKPOINT_SECONDS="0")
     try:
         stopped_fits(folder, MODELS[1:])
-        assert wait((folder / MODELS[0]).exists, LONGEST)
+        assert wait(lambda: FINISHED_FIT.search(last_log(folder)), LONGEST)
     finally:
         process.kill()
         process.wait()
-    kept = {path: path.stat().st_mtime_ns for path in (folder / "results").rglob("*.h5ad")}
+    made = [folder / MODELS[0], *(folder / "results").rglob("*.h5ad")]
+    kept = {path: path.stat().st_mtime_ns for path in made}
     cluster.slurm.set_node("n2", "drain")
     cluster.slurm.cancel(*cluster.waiting(folder))
     last = int(cluster.jobs(folder)[-1]["JobId"])
@@ -207,6 +210,7 @@ def test_a_killed_run_goes_on_where_it_was(cluster, undisturbed):
         cluster.slurm.set_node("n2", "resume")
     assert {job["NodeList"] for job in jobs} == {"n1"}
     assert "prepare" not in map(rule, jobs)
+    assert [*map(rule, jobs)].count("fit") == 2
     for fit in FITS[1:]:
         assert "training goes on after epoch" in log_of(folder, fit)
     assert "training goes on" not in log_of(folder, FITS[0])

@@ -62,7 +62,13 @@ def test_profiles_for_slurm_differ_in_gpus_only():
     assert {key for key in cpu if cpu[key] != gpu[key]} == {"set-resources"}
     assert not any(line["gpu"] for line in cpu["set-resources"].values())
     asked = {rule for rule, line in gpu["set-resources"].items() if line["gpu"] == 1}
-    assert asked == {"fit", "tune_trial", "bootstrap", "rehearse"}
+    assert asked == {"fit", "tune_trial", "bootstrap", "rehearse", "stress"}
+    wish = {
+        found
+        for found, rest in re.findall(r"^rule (\w+):\n((?: .*\n|\n)*)", RULES, re.M)
+        if "gpu=" in rest
+    }
+    assert set(cpu["set-resources"]) == set(gpu["set-resources"]) == wish
 
 
 def test_rules_have_no_retries_of_their_own():

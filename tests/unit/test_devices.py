@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from conftest import SETTINGS
@@ -10,7 +12,7 @@ from lightning_fabric.plugins import environments
 from countae import devices as module
 from countae import likelihoods, memory, protocols
 from countae.devices import Place, choose_device, choose_place, repeatable, seeded
-from countae.errors import ConfigError
+from countae.errors import ConfigError, FitInterruptedError
 from countae.fit import fit
 from countae.likelihoods._moments import gene_moments
 from countae.model import CountAutoencoder
@@ -86,6 +88,12 @@ def test_processes_that_were_not_started_together_are_refused(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigError, match="need 6 processes.*one of 1.*srun --nodes=3 --ntasks-"):
         module._environment(2, 3)
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="need 2 processes.*one of 4.*torchrun"):
+        module._environment(2, 1)
+    for name in TORCHRUN:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")  # four at once, but not so many on each node
     with pytest.raises(ConfigError, match="4 on each node.*one of 4.*--ntasks-per-node=4"):
         module._environment(4, 1)
@@ -162,3 +170,20 @@ def test_predictions_without_memory_are_told(small_nb, monkeypatch):
             patch.setattr(CountAutoencoder, name, lacking)
             with pytest.raises(ConfigError, match="Predictions take 1,024 cells × 40 genes.*cpu"):
                 function(model, small_nb, range_of(5), device="cpu")
+
+
+GONE = "[gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1234"
+
+
+@pytest.mark.parametrize(
+    ("said", "processes", "expected"),
+    [(GONE, 2, FitInterruptedError), (GONE, 1, RuntimeError), ("shapes differ", 2, RuntimeError)],
+)
+def test_a_process_that_loses_another_says_so(said, processes, expected):
+    place = Place(CPU, fabric=SimpleNamespace(global_rank=0, world_size=processes))
+    with pytest.raises(expected) as caught, module.others_there(place):
+        raise RuntimeError(said)
+    assert type(caught.value) is expected
+    assert ("goes on from the last checkpoint" in str(caught.value)) == (
+        expected is not RuntimeError
+    )

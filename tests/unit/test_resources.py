@@ -42,7 +42,7 @@ def test_a_further_attempt_asks_for_as_much_more(triage):
 def test_memory_that_is_bounded_stops_growing_before_time_does(triage):
     """A fit holds few cells, an epoch has at most 128,000; a bootstrap holds all."""
     asked = [
-        [ask(step, triage(cells, 2_000)) for cells in (10_000, 128_000, 1_000_000)]
+        [ask(step, triage(cells, 2_000)) for cells in (15_000, 128_000, 1_000_000)]
         for ask, step in (
             (resources.memory_mb, "fit"),
             (resources.minutes, "fit"),

@@ -101,6 +101,13 @@ def test_a_step_that_runs_again_is_not_done(folder):
     assert steps["prepare.log"] == "running"
 
 
+def test_what_failed_before_this_run_does_not_run(folder):
+    write(folder, "logs/tiny/poisson/seed0/fit.log", "error: no such device\n", -30)
+    found = {s.log.parent.parent.name: s.state for s in read_steps(folder, read_run(folder))}
+    assert found["poisson"] == "cut short"
+    assert "3 done, 1 running, 1 failed, 1 cut short, 2 to do" in describe(folder, now=NOW)
+
+
 def test_time_left_by_hand(folder):
     """Spent in 7 min: 1 + 4 + 6 min by finished steps, 4 + 6 by others; 3 fits of 5 min left."""
     left, unknown = seconds_left(read_run(folder))

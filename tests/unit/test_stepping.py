@@ -313,6 +313,20 @@ def test_a_step_that_is_too_large_is_told_and_leaves_the_weights_alone(small_nb)
     assert not torch.isfinite(losses_of(model, failed)[0]).all()
 
 
+def test_what_is_not_finite_elsewhere_leaves_the_weights_alone(small_nb, monkeypatch):
+    """Averaged gradients would carry another process's NaN into this one."""
+    model, cells = network(small_nb, dropout=0.0).double(), np.arange(64)
+    data = protocols.get("masked")(small_nb, CPU, None, torch.float64)
+    trainer = Trainer(model, data, TRAINING, choose_place("cpu", precision="64"))
+    monkeypatch.setattr(Place, "worst", lambda self, value: value.fill_(1.0))
+    before = [p.clone() for p in model.parameters()]
+    trainer.epoch(0, cells, torch.Generator().manual_seed(0))
+    assert all(map(torch.equal, before, model.parameters()))
+    monkeypatch.undo()
+    trainer.epoch(0, cells, torch.Generator().manual_seed(0))
+    assert not all(map(torch.equal, before, model.parameters()))
+
+
 def test_a_step_that_cannot_be_compiled_is_told(small_nb, monkeypatch):
     from torch._dynamo.exc import InternalTorchDynamoError
 
