@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from countae.wording import listed, short
+from countae.wording import fixed, listed, short
 
 
 def compared(primary: dict[str, Any], others: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -60,6 +60,6 @@ def _reason(
     winners = listed([short(pair["better"]) for pair in beaten_by])
     return (
         f"Under {name} {winners} {'is' if len(beaten_by) == 1 else 'are'} better than "
-        f"{short(chosen)}, {short(most['better'])} by {most['difference']:.4f} {axis['unit']} "
-        f"({axis['confidence']} interval {low:.4f} to {high:.4f})."
+        f"{short(chosen)}, {short(most['better'])} by {fixed(most['difference'])} {axis['unit']} "
+        f"({axis['confidence']} interval {fixed(low)} to {fixed(high)})."
     )

@@ -20,6 +20,12 @@ def confidence(level: float) -> str:
     return f"{100 * (1 - level):g} %"
 
 
+def fixed(value: float, *, sign: bool = False) -> str:
+    """A number with four decimals and a minus sign; what rounds to zero has no sign."""
+    text = f"{value:{'+' if sign else ''}.4f}"
+    return text.replace("-", "−") if float(text) else "0.0000"
+
+
 def listed(names: list[str]) -> str:
     """Names joined with commas and "and"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
@@ -30,9 +36,9 @@ def axis_reason(verdict: Verdict, blocked: list[str]) -> str:
     low, high = verdict.interval
     best, simplest = short(verdict.best), short(verdict.recommended)
     gap = (
-        f"{verdict.difference:.4f} {verdict.unit} better than {short(verdict.against)} "
-        f"({verdict.confidence} interval {low:.4f} to {high:.4f}; differences within "
-        f"±{verdict.delta:.4f} do not matter)"
+        f"{fixed(verdict.difference)} {verdict.unit} better than {short(verdict.against)} "
+        f"({verdict.confidence} interval {fixed(low)} to {fixed(high)}; differences within "
+        f"±{fixed(verdict.delta)} do not matter)"
     )
     if blocked:
         return f"No verdict: {'; '.join(blocked)}."
@@ -99,8 +105,8 @@ def _lead(overall: dict[str, Any]) -> str:
     nearest = min(beaten, key=lambda pair: pair["difference"])
     low, high = nearest["interval"]
     return (
-        f" ({nearest['difference']:.4f} {overall['unit']} ahead of {short(nearest['worse'])}, the "
-        f"next; {overall['confidence']} interval {low:.4f} to {high:.4f})"
+        f" ({fixed(nearest['difference'])} {overall['unit']} ahead of {short(nearest['worse'])}, "
+        f"the next; {overall['confidence']} interval {fixed(low)} to {fixed(high)})"
     )
 
 
@@ -172,16 +178,18 @@ def _same_means(first: dict[str, Any], richer: str, simpler: str) -> str:
     low, high = first["interval"]
     return (
         f"around the means of the {short(first['network'])} network, {richer} noise scores "
-        f"{first['difference']:+.4f} nats/entry against {simpler} noise ({first['confidence']} "
-        f"interval {low:+.4f} to {high:+.4f}; more than {first['delta']:.4f} would matter)"
+        f"{fixed(first['difference'], sign=True)} nats/entry against {simpler} noise "
+        f"({first['confidence']} interval {fixed(low, sign=True)} to {fixed(high, sign=True)}; "
+        f"more than {fixed(first['delta'])} would matter)"
     )
 
 
 def _against_bootstrap(condition: dict[str, Any], what: str) -> str:
     """A statistic beside its values on data drawn from the simpler family."""
     return (
-        f"{what} {condition['observed']:.4f} against at most "
-        f"{condition['bootstrap_largest']:.4f} in {condition['replicates']} data sets without it"
+        f"{what} {fixed(condition['observed'])} against at most "
+        f"{fixed(condition['bootstrap_largest'])} in {condition['replicates']} data sets without "
+        "it"
     )
 
 

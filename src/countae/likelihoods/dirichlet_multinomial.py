@@ -33,7 +33,7 @@ class DirichletMultinomial(NegativeBinomial):
     Scored as one entry's NB(s R p, α), the marginal for a total that is NB(s R, Σα); its variance
     μ(1 + s R/Σα) is a multiple of the mean, the same for all genes of a cell. ``mean`` is s R p
     and ``inverse_dispersion`` α, both (cell, gene); R as in ``multinomial``.
-    Reference: Mosimann 1962, doi:10.2307/2333468.
+    Reference: Mosimann 1962, doi:10.1093/biomet/49.1-2.65.
 
     >>> from countae.likelihoods import DirichletMultinomial
     >>> DirichletMultinomial().distribution(mean=2.0, inverse_dispersion=0.5).variance
@@ -42,7 +42,7 @@ class DirichletMultinomial(NegativeBinomial):
 
     name = "dirichlet_multinomial"
     title = "Dirichlet-multinomial"
-    reference = "10.2307/2333468"
+    reference = "10.1093/biomet/49.1-2.65"
     complexity = 1
     heads = {"log_concentration": "entry", "log_total": "gene"}
     fixed_heads = ("log_total",)

@@ -16,7 +16,7 @@ IDENTIFIABLE = 0.5  # largest standard error of log θ at which a value is repor
 def dispersion_standard_error(
     *, mean: np.ndarray, inverse_dispersion: np.ndarray, n_fitted: int
 ) -> np.ndarray:
-    r"""Standard error of log θ from the expected information of ``n_fitted`` cells, per gene.
+    r"""Standard error of log θ that so many cells leave, from their expected information.
 
     .. math:: I(θ) = \sum_{k \ge 0} P(k)\, u(k)^2, \quad
               u(k) = ψ(k+θ) - ψ(θ) - \log(1 + μ/θ) + \frac{μ - k}{μ + θ}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REFERENCE_DASHES = ((2, 3), (7, 4))
+DASH_SAMPLE = 900  # area of a legend's symbol: lines 30 pixels long, in which a dash repeats
 MOST_BINS = 20
 GENES_PER_BIN = 12
 
@@ -60,10 +61,20 @@ def figure(
     return Figure(title, caption, rounded(spec), small)
 
 
+class _Rows:
+    """Rows that Altair passes on unseen, instead of copying each, and `rounded` takes out."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
+
+    def tolist(self) -> list[dict[str, Any]]:
+        return self.rows
+
+
 def values(rows: Iterable[dict[str, Any]]) -> alt.InlineData:
-    """Rows as inline data."""
+    """Rows as inline data; :func:`figure` rounds them."""
     with schemapi.debug_mode(False):  # every row would be checked against the schema
-        return alt.InlineData(values=rounded(list(rows)))
+        return alt.InlineData(values=_Rows(list(rows)))
 
 
 def layered(*layers: alt.Chart | None) -> Any:
@@ -83,14 +94,16 @@ def loss_colour(
     return alt.Color("loss:N", scale=scale, title=None, **_legend(legend))
 
 
-def loss_dash(data: Dataset, *, references: Sequence[str] = ()) -> alt.StrokeDash:
-    """Dash by loss, for those who do not see the colours."""
+def loss_dash(
+    data: Dataset, *, references: Sequence[str] = (), sample: int | None = None
+) -> alt.StrokeDash:
+    """Dash by loss, for those who do not see the colours; ``sample`` is its size in the legend."""
     dashes = [*cycle(DASHES, len(data.losses)), *cycle(REFERENCE_DASHES, len(references))]
     scale = alt.Scale(
         domain=[*(short(n) for n in data.losses), *references],
         range=[list(dash) for dash in dashes],
     )
-    return alt.StrokeDash("loss:N", scale=scale, title=None, **_legend(True))
+    return alt.StrokeDash("loss:N", scale=scale, title=None, **_legend(True, sample))
 
 
 def loss_shape(data: Dataset, *, legend: bool = True) -> alt.Shape:
@@ -114,8 +127,9 @@ def noise_channels(data: Dataset, noises: list[str]) -> tuple[alt.Color, alt.Sha
     )
 
 
-def _legend(wanted: bool) -> dict[str, Any]:
-    return {"legend": alt.Legend(orient="top", symbolStrokeWidth=2) if wanted else None}
+def _legend(wanted: bool, size: int | None = None) -> dict[str, Any]:
+    kept = {} if size is None else {"symbolSize": size}
+    return {"legend": alt.Legend(orient="top", symbolStrokeWidth=2, **kept) if wanted else None}
 
 
 def log_axis(channel: type, name: str, found: Iterable[float], title: str | None) -> Any:

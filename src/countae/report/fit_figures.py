@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from countae.report.figures import (
+    DASH_SAMPLE,
     Figure,
     curves,
     figure,
@@ -23,11 +24,12 @@ from countae.report.figures import (
     values,
 )
 from countae.report.load import Dataset
-from countae.report.look import GREY, colour_of, whole
+from countae.report.look import GREY, colour_of, rounded, whole
 from countae.wording import short
 
 LOWEST_EXPLAINED = -1.0
 REFERENCES = ("poisson", "nb")
+SMALL_DIGITS = 3  # significant, in a picture of 180 pixels
 TEST_BINS = 20
 
 
@@ -165,7 +167,7 @@ def _against_mean(
             x=alt.X("mean:Q"),
             y=alt.Y("value:Q"),
             color=loss_colour(data, references=references),
-            strokeDash=loss_dash(data, references=references),
+            strokeDash=loss_dash(data, references=references, sample=DASH_SAMPLE),
         )
     )
     return alt.layer(dots, lines)
@@ -194,7 +196,7 @@ def zero_errors(data: Dataset) -> list[Figure]:
         ).dropna()
         y = alt.Y("error:Q", scale=alt.Scale(domain=[-limit, limit], clamp=True), title=None)
         dots = (
-            alt.Chart(values(rows.to_dict("records")))
+            alt.Chart(values(rounded(rows.to_dict("records"), SMALL_DIGITS)))
             .mark_circle(size=10, opacity=0.5, color=colour_of(data.losses)[loss])
             .encode(
                 x=log_mean(data, "mean"),

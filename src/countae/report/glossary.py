@@ -10,9 +10,9 @@ from countae import metrics
 TITLES = {
     "ari": "adjusted Rand index",
     "brier_zero": "Brier score of zeros",
-    "coverage_50": "coverage of 50 % interval",
-    "coverage_90": "coverage of 90 % interval",
-    "coverage_95": "coverage of 95 % interval",
+    "coverage_50": "coverage of 50\u00a0% interval",
+    "coverage_90": "coverage of 90\u00a0% interval",
+    "coverage_95": "coverage of 95\u00a0% interval",
     "dawid_sebastiani_score": "Dawid–Sebastiani score",
     "knn_purity": "purity of neighbours",
     "mse_log1p": "MSE log1p",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -34,8 +35,11 @@ from countae.wording import short
 HERE = Path(__file__).parent
 LARGEST_PAGE = 8_000_000  # bytes; above, browsers and mail get slow
 GENE_BYTES, PANEL_BYTES = 2_400_000, 1_000_000  # of all data sets together
-DOTS, CELLS = 150_000, 200_000  # of all small figures together, one per data set and loss
+DOTS, CELLS = 80_000, 100_000  # of all small figures together, one per data set and loss
 FEWEST = 200  # in one figure
+LABELS = ["silhouette", "knn_purity", "nmi", "ari"]
+# what a data set does not tell again when an earlier one tells the same
+TOLD_ONCE = {"settings_of": ["parameters", "versions"], "references_of": ["references"]}
 SPREAD = [
     "pearson_variance", "variance_log_ratio", "coverage_50", "coverage_90", "coverage_95",
     "pit_total_variation",
@@ -90,9 +94,12 @@ def render(datasets: list[Dataset], *, title: str, ranks: dict[str, Any] | None 
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    environment.filters["code"] = _code
     page = Page(n_datasets=len(datasets))
     drawn = tracked(datasets, "drawing figures", len(datasets), "data sets")
     sections = [section(data, f"d{k}", page) for k, data in enumerate(drawn, start=1)]
+    for made in sections:
+        made |= {part: _first_alike(sections, made, keys) for part, keys in TOLD_ONCE.items()}
     names = sorted({name for data in datasets for name in data.metrics})
     html = environment.get_template("template.html.j2").render(
         title=title,
@@ -195,6 +202,7 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
         "not_converged": tables.convergence(data),
         "n_fits": sum(len(records) for records in data.records.values()),
         "latents": data.latents,
+        "label_table": tables.by_loss(data, LABELS, "How well latent coordinates keep the labels"),
         "label_legend": training_figures.label_legend(data.latents),
         "seed_shown": data.seeds[0],
         "stress": stress.told(data, drawn["stress"]),
@@ -214,6 +222,13 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
         "triage_table": tables.triage(data),
         "source": methods.source_name(data.triage["source"]),
     }  # fmt: skip
+
+
+def _first_alike(
+    sections: list[dict[str, Any]], own: dict[str, Any], keys: list[str]
+) -> dict[str, Any]:
+    """The first data set that says the same under some keys as this one, maybe itself."""
+    return next(s for s in sections if all(s[key] == own[key] for key in keys))
 
 
 def _class_names(data: Dataset) -> list[tuple[str, str]]:
@@ -242,6 +257,13 @@ def _markup(text: str) -> Any:
     from markupsafe import Markup
 
     return Markup(text)
+
+
+def _code(text: str) -> Any:
+    """Text with what stands between backticks as code; everything is escaped first."""
+    from markupsafe import escape
+
+    return _markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _height(spec: dict[str, Any]) -> int:
