@@ -254,7 +254,7 @@ def export(
 
     Example: countae export results/pbmc pbmc.h5ad --likelihoods nb,zinb
     """
-    from countae.files import read_json, read_table
+    from countae.files import read_table, with_keys
 
     matrix = loaded(folder / "counts.h5ad", threads)
     from countae.export import MOST_DENOISED, fits, write
@@ -273,9 +273,9 @@ def export(
     adata = run(
         matrix,
         networks,
-        verdict=read_json(folder / "verdict.json"),
+        verdict=with_keys(folder / "verdict.json", "verdict.json", "axes", "sentence"),
         genes=read_table(folder / "verdict_genes.parquet"),
-        triage=read_json(folder / "triage.json"),
+        triage=with_keys(folder / "triage.json", "triage.json", "settings", "parts"),
         denoised=denoised,
     )
     write(adata, output)

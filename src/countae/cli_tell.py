@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from countae import config
-from countae.errors import ScoreError
 from countae.options import escaped, log
 
 
@@ -28,7 +27,7 @@ def referee(
     from countae.referee import confusion
 
     keys = ("family", "story", "recommended", "asserted", "observed", "n_genes")
-    found = confusion([_with_keys(path, "rehearsal", *keys) for path in rehearsals])
+    found = confusion([_known(path, "rehearsal", *keys) for path in rehearsals])
     table = Table("true family", "stories told", "right", "zero inflation asserted")
     for family, row in found["rows"].items():
         told = ", ".join(f"{n} × {story}" for story, n in row["stories"].items())
@@ -67,7 +66,7 @@ def explain(
     """
     from countae.prose import TOLD, explained
 
-    read = [_with_keys(path, "verdict.json", *TOLD) for path in verdicts]
+    read = [_known(path, "verdict.json", *TOLD) for path in verdicts]
     for number, found in enumerate(read):
         if short:
             typer.echo(found["sentence"])
@@ -90,28 +89,8 @@ def _wrapped(paragraph: str, mark: str) -> str:
     )  # fmt: skip
 
 
-def _with_keys(path: Path, what: str, *keys: str) -> dict[str, Any]:
-    """Content of a JSON file that must have some keys; ScoreError when it lacks one.
+def _known(path: Path, what: str, *keys: str) -> dict[str, Any]:
+    """Content of a JSON file that must be there and have some keys."""
+    from countae.files import with_keys
 
-    A key with dots leads into inner objects, where ``*`` is every key.
-    """
-    from countae.files import read_json
-
-    found = read_json(config.existing_file(path, what))
-    missing = [key for key in keys if not _has(found, key)]
-    if missing:
-        raise ScoreError(
-            f"{path}: is no {what} of this version of countae, since it has no "
-            f"{', '.join(missing)}. Fix: name the right file, or make it again."
-        )
-    return found
-
-
-def _has(found: Any, key: str) -> bool:
-    """Whether a key with dots leads to a value, for ``*`` in each of the inner objects."""
-    first, _, rest = key.partition(".")
-    if not isinstance(found, dict):
-        return False
-    if first == "*":
-        return all(_has(inner, rest) for inner in found.values())
-    return first in found and (not rest or _has(found[first], rest))
+    return with_keys(config.existing_file(path, what), what, *keys)

@@ -178,10 +178,40 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """Content of a JSON file that countae wrote."""
     try:
         return json.loads(Path(path).read_text())
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no text at all is a ValueError too
         raise ScoreError(
             f"{path}: is no JSON that countae wrote, or is damaged ({error}). Fix: make it again."
         ) from error
+
+
+def with_keys(path: str | Path, what: str, *keys: str) -> dict[str, Any]:
+    """Content of a JSON file that must have some keys; ScoreError when it lacks one.
+
+    A key with dots leads into inner objects, where ``*`` is every key.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise ScoreError(
+            f"{path}: is no {what}, which is an object with names, but holds "
+            f"{type(found).__name__}. Fix: name the right file, or make it again."
+        )
+    missing = [key for key in keys if not _has(found, key)]
+    if missing:
+        raise ScoreError(
+            f"{path}: is no {what} of this version of countae, since it has no "
+            f"{', '.join(missing)}. Fix: name the right file, or make it again."
+        )
+    return found
+
+
+def _has(found: Any, key: str) -> bool:
+    """Whether a key with dots leads to a value, for ``*`` in each of the inner objects."""
+    first, _, rest = key.partition(".")
+    if not isinstance(found, dict):
+        return False
+    if first == "*":
+        return all(_has(inner, rest) for inner in found.values())
+    return first in found and (not rest or _has(found[first], rest))
 
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from countae.wording import short
+from countae.wording import fixed, short
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,14 @@ from countae.wording import short
 def test_short_names_keep_their_acronyms(name, expected):
     """Acronyms stand in capitals wherever they stand."""
     assert short(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "sign", "expected"),
+    [
+        (0.12345, False, "0.1235"), (-0.00026, False, "−0.0003"), (0.02, True, "+0.0200"),
+        (-0.00001, False, "0.0000"), (-0.00001, True, "0.0000"), (0.00001, True, "0.0000"),
+    ],
+)  # fmt: skip
+def test_numbers_have_a_minus_and_zero_has_no_sign(value, sign, expected):
+    assert fixed(value, sign=sign) == expected

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from countae.errors import ScoreError
-from countae.files import read_json, read_table
+from countae.files import read_table, with_keys
 from countae.wording import short
 
 if TYPE_CHECKING:
@@ -30,6 +30,18 @@ OF_GENES = {
 }  # fmt: skip
 COLUMNS = ["noise", "metric", "level", "id", "value"]
 VERDICT_KEYS = {"titles", "axes", "story", "overdispersion", "zero_inflation", "errors_by"}
+TRIAGE_KEYS = (
+    "source", "row", "settings", "raw", "modelled", "parts", "removed_cells", "removed_genes",
+    "labels", "notes",
+)  # fmt: skip
+FIT_KEYS = (
+    "seed", "network", "training", "train_loss", "validation_loss", "best_epoch", "stop_reason",
+    "seconds", "peak_memory_mb", "versions",
+)  # fmt: skip
+ASKED = {
+    "referee.json": ("families", "rows", "sentence"), "stress.json": ("tests",),
+    "downstream.json": ("measures",),
+}  # fmt: skip
 NEEDED = {
     "triage.json": "countae prepare",
     "verdict.json": "countae verdict",
@@ -162,22 +174,23 @@ def load(folder: Path) -> Dataset:
             f"{folder}: must be the folder of one data set's results, but there is no such "
             "folder. Fix: name the folders that the workflow wrote, such as results/pbmc68k."
         )
-    triage = read_json(_needed(folder / "triage.json"))
+    triage = with_keys(_needed(folder / "triage.json"), "triage.json", *TRIAGE_KEYS)
     verdict = _verdict(_needed(folder / "verdict.json"))
     genes = read_table(_needed(folder / "verdict_genes.parquet"))
     losses, seeds, control = list(verdict["titles"]), verdict["seeds"], verdict["control"]
     records = {
         loss: [
-            read_json(_needed(folder / loss / f"seed{seed}" / "fit.json"))
+            with_keys(_needed(folder / loss / f"seed{seed}" / "fit.json"), "fit.json", *FIT_KEYS)
             for seed in [*seeds, *(control["seeds"] if loss == control["likelihood"] else [])]
         ]
         for loss in losses
     }
     latents = read_latents(folder / f"{folder.name}.h5ad", losses)
     scores = _scores(folder, losses, seeds)
-    asked = [folder / name for name in ("referee.json", "stress.json", "downstream.json")]
-    found = [read_json(path) if path.is_file() else None for path in asked]
-    referee, stress, downstream = found
+    referee, stress, downstream = (
+        with_keys(folder / name, name, *keys) if (folder / name).is_file() else None
+        for name, keys in ASKED.items()
+    )
     return Dataset(
         triage, verdict, genes, scores, records, latents, referee, stress, downstream,
         read_histograms(folder, losses, seeds), peers=tuple(peers_in(folder)),
@@ -185,7 +198,7 @@ def load(folder: Path) -> Dataset:
 
 
 def _verdict(path: Path) -> dict[str, Any]:
-    verdict = read_json(path)
+    verdict = with_keys(path, "verdict.json")
     lacking = sorted(VERDICT_KEYS - {*verdict})
     if lacking:
         raise ScoreError(

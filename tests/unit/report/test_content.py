@@ -282,6 +282,25 @@ def test_every_doi_of_a_loss_a_metric_or_a_method_has_a_whole_entry():
     assert found <= set(bibliography.known())
 
 
+def test_every_entry_is_whole_and_cited():
+    """Well-formed DOI, key with the year, place in the journal; each is asked for somewhere."""
+    source = Path(bibliography.__file__).parents[1]
+    code = "".join(path.read_text() for path in source.rglob("*.py"))
+    keys = []
+    for doi, entry in bibliography.known().items():
+        assert re.fullmatch(r"10\.\d{4,}/[^\s{}]+", doi), entry
+        key, author, year = re.search(
+            r"\{(\w+),\n  author = \{(.+)\},\n  title[^\0]*year = \{(\d{4})\}", entry
+        ).groups()
+        keys.append(key)
+        assert key.endswith(year)
+        if entry.startswith("@article") and key != "luecken2025":  # published ahead of its volume
+            assert re.search(r"  volume = \{\d+\},", entry), entry
+            assert re.search(r"  pages = \{\d+(--\d+)?\},", entry), entry
+        assert doi in code, doi
+    assert len(keys) == len(set(keys)) > 30
+
+
 def test_bibtex_has_each_reference_once(data):
     """Braces close, keys differ, and what is not known gets an entry of its name."""
     references = [*methods.references(data), *methods.references(data)]

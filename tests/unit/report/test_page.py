@@ -364,3 +364,29 @@ def test_findings_of_the_triage_are_shown_with_what_to_do(page, results, rendere
         assert words in page.text
     results.findings = []
     assert "What was found in the matrix" not in rendered().text
+
+
+def test_backticks_become_code_and_the_rest_is_escaped():
+    assert page_module._code("set `a<b` & `c`, not `") == (
+        "set <code>a&lt;b</code> &amp; <code>c</code>, not `"
+    )
+
+
+def test_what_two_data_sets_share_is_told_once():
+    first, other, same = {"a": 1, "b": 2}, {"a": 1, "b": 3}, {"a": 1, "b": 2}
+    alike = page_module._first_alike
+    assert alike([first, other, same], same, ["a", "b"]) is first
+    assert alike([first, other, same], other, ["a", "b"]) is other
+    assert alike([first, other, same], other, ["a"]) is first
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '"x"', "null", "[" * 100_000])
+@pytest.mark.parametrize(
+    "name", ["triage.json", "verdict.json", "nb/seed0/fit.json", "referee.json", "stress.json",
+             "downstream.json"],
+)  # fmt: skip
+def test_json_of_another_kind_is_told(results, name, content):
+    folder = results.write()
+    (folder / name).write_text(content)
+    with pytest.raises(ScoreError, match=f"{name}: .*Fix: "):
+        load(folder)
