@@ -74,7 +74,7 @@ class _Rows:
 def values(rows: Iterable[dict[str, Any]]) -> alt.InlineData:
     """Rows as inline data; :func:`figure` rounds them."""
     with schemapi.debug_mode(False):  # every row would be checked against the schema
-        return alt.InlineData(values=_Rows(list(rows)))
+        return alt.InlineData(values=_Rows(list(rows)))  # type: ignore[arg-type]
 
 
 def layered(*layers: alt.Chart | None) -> Any:
@@ -128,7 +128,7 @@ def noise_channels(data: Dataset, noises: list[str]) -> tuple[alt.Color, alt.Sha
 
 
 def _legend(wanted: bool, size: int | None = None) -> dict[str, Any]:
-    kept = {} if size is None else {"symbolSize": size}
+    kept: dict[str, Any] = {} if size is None else {"symbolSize": size}
     return {"legend": alt.Legend(orient="top", symbolStrokeWidth=2, **kept) if wanted else None}
 
 
