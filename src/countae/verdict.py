@@ -13,7 +13,7 @@ from countae.gene_verdict import judge_genes
 from countae.metrics.dispersion_standard_error import IDENTIFIABLE
 from countae.results import NULL, Results
 from countae.story import tell
-from countae.wording import axis_reason, confidence, fixed, sentence, short
+from countae.wording import axis_reason, confidence, sentence, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -321,8 +321,8 @@ def _reasons_to_abstain(
     if verdict.outcome == "abstain":
         reasons.append(
             f"no network is shown to predict better than the gene's mean with NB noise (best: "
-            f"{short(verdict.best)}: {fixed(verdict.scores[verdict.best])} "
-            f"against {fixed(verdict.null)})"
+            f"{short(verdict.best)}: {verdict.scores[verdict.best]:.4f} against "
+            f"{verdict.null:.4f})"
         )
     if verdict.aa_error is not None and verdict.aa_error > WORST_AA_ERROR:
         reasons.append(
