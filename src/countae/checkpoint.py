@@ -16,7 +16,7 @@ from torch import Tensor
 
 from countae.devices import is_first
 from countae.errors import StorageError
-from countae.files import write_bytes
+from countae.files import discard, write_bytes
 from countae.fingerprint import fingerprint
 from countae.training import Trainer, members
 
@@ -159,8 +159,8 @@ class Checkpoint:
             self._wait = max(self._wait, (self._written - began) / LARGEST_SHARE)
 
     def remove(self) -> None:
-        """Remove the file: the fit is done."""
-        self.path.unlink(missing_ok=True)
+        """Remove the file, and halves of it that a kill has left: the fit is done."""
+        discard(self.path)
 
     def _content(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and header of the file; ValueError where a bit is not as it was written."""

@@ -49,8 +49,7 @@ def written_aside(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # the machine and the process are in the name, so that others can tell whether it lives
-    begin = f".{path.stem}.{uuid.uuid5(uuid.NAMESPACE_DNS, platform.node()).hex[:8]}-"
+    begin = _begin(path)
     _remove_left_ones(path, begin)
     aside = path.with_name(f"{begin}{os.getpid()}-{next(_COUNTER)}{path.suffix}")
     try:
@@ -67,6 +66,20 @@ def written_aside(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         _remove(aside)
+
+
+def discard(path: Path) -> None:
+    """Remove a file, and what processes that were killed while they wrote it have left."""
+    path.unlink(missing_ok=True)
+    _remove_left_ones(path, _begin(path))
+
+
+def _begin(path: Path) -> str:
+    """How names of what is written aside begin, before the number of the process.
+
+    Machine and process are in the name, so that others can tell whether the writer lives.
+    """
+    return f".{path.stem}.{uuid.uuid5(uuid.NAMESPACE_DNS, platform.node()).hex[:8]}-"
 
 
 @contextmanager

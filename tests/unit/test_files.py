@@ -11,6 +11,7 @@ import pytest
 
 from countae.errors import StorageError, told
 from countae.files import (
+    discard,
     lack_of_room,
     provenance,
     read_json,
@@ -124,6 +125,11 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_ones_aside_is_not(tmp
         "    aside.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
     )
     path = tmp_path / "table.txt"
+    path.write_text("whole")
+    assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == -9
+    assert len([*tmp_path.iterdir()]) == 2
+    discard(path)
+    assert not [*tmp_path.iterdir()]
     assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == -9
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".table.")

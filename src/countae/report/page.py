@@ -34,7 +34,7 @@ from countae.wording import short
 
 HERE = Path(__file__).parent
 LARGEST_PAGE = 8_000_000  # bytes; above, browsers and mail get slow
-GENE_BYTES, PANEL_BYTES = 2_400_000, 1_000_000  # of all data sets together
+GENE_BYTES, PANEL_BYTES = 1_900_000, 800_000  # of all data sets together
 DOTS, CELLS = 80_000, 100_000  # of all small figures together, one per data set and loss
 FEWEST = 200  # in one figure
 LABELS = ["silhouette", "knn_purity", "nmi", "ari"]
