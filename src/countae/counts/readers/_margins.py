@@ -40,7 +40,8 @@ class Margins:
         CountMatrixError
             When ``3.000`` stands beside ``12``: three thousand to some, three to Python.
         """
-        found = next(filter(None, map(THOUSANDS.search, lines)), None)
+        likely = (line for line in lines if ".000" in line)  # far faster than the pattern
+        found = next(filter(None, map(THOUSANDS.search, likely)), None)
         whole = next(filter(None, map(WHOLE.search, lines)), None) if found else None
         if found and whole:
             raise CountMatrixError(
