@@ -187,7 +187,6 @@ def test_dark_and_light_follow_the_system(opened, one):
 
 def test_it_prints(opened, one, tmp_path):
     made = opened(one, color_scheme="dark")
-    made.genes()
     made.page.emulate_media(media="print", color_scheme="light")
     assert not made.page.locator("nav").is_visible()
     assert not made.page.locator(".export").first.is_visible()
@@ -197,6 +196,42 @@ def test_it_prints(opened, one, tmp_path):
     assert len(pdf) > 100_000
     pages = int(max(re.findall(rb"/Count (\d+)", pdf), key=int))
     assert 8 <= pages <= 60
+    # nobody scrolled: what lies far below is there all the same, and nothing is left closed
+    assert made.page.locator(".gene-table tbody tr").count() > 0
+    assert made.page.locator(".gene-panel .plot svg").count() == 1
+    made.page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert made.page.locator("main details:not([open])").count() == 0
+    assert made.page.locator(".references").first.is_visible()
+    made.page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert made.page.locator("main details[open]").count() == 0
+
+
+CUT = """[...document.querySelectorAll('.plot svg')].flatMap(svg => {
+  const around = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll('text')]
+    .filter(text => text.textContent.trim() && getComputedStyle(text).opacity !== '0')
+    .filter(text => {
+      const own = text.getBoundingClientRect();
+      return own.left < around.left - 2 || own.right > around.right + 2;
+    })
+    .map(text => `${svg.closest('.plot').id}: ${text.textContent}`);
+})"""
+CROWDED = """[...document.querySelectorAll('.plot svg .role-axis-label')].flatMap(axis => {
+  const boxes = [...axis.querySelectorAll('text')]
+    .filter(text => getComputedStyle(text).opacity !== '0')
+    .map(text => [text.getBoundingClientRect(), text.textContent]);
+  return boxes.flatMap(([a, name], k) => boxes.slice(k + 1)
+    .filter(([b]) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3)
+    .map(([, other]) => `${axis.closest('.plot').id}: ${name}|${other}`));
+})"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_words_of_figures_fit(opened, two, width):
+    """No title, name in a legend or label of an axis is cut, and no label lies on another."""
+    made = opened(two, viewport={"width": width, "height": 900})
+    assert made.page.evaluate(CUT) == []
+    assert made.page.evaluate(CROWDED) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -29,16 +29,19 @@ def noise_title(noise: str) -> str:
 
 
 def number(value: float | None, *, sign: bool = False) -> str:
-    """A number for people: at most four decimals, never ten digits."""
+    """A number for people: four decimals, or what one digit needs; never ten digits."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     size = abs(value)
-    if value != 0 and size < 5e-5:
+    if value != 0 and size < 5e-7:
         mantissa, exponent = f"{value:{'+' if sign else ''}.1e}".split("e")
         return f"{mantissa} × 10{str(int(exponent)).translate(SUPERSCRIPT)}".replace("-", "−")
-    decimals = 4 if size < 10 else 3 if size < 100 else 1 if size < 1000 else 0
+    if value != 0 and size < 5e-5:
+        decimals = 5 if size >= 5e-6 else 6
+    else:
+        decimals = 4 if size < 10 else 3 if size < 100 else 1 if size < 1000 else 0
     return f"{value:{'+' if sign else ''},.{decimals}f}".replace("-", "−")
 
 

@@ -40,6 +40,30 @@ function marks(node) {
   return Object.values(node).reduce((sum, item) => sum + marks(item), 0);
 }
 
+// Every object of a specification but its data, with what a function makes of it.
+function eachPart(node, visit) {
+  if (node === null || typeof node !== "object") return;
+  visit(node);
+  for (const [key, item] of Object.entries(node)) if (key !== "data" && key !== "datasets") eachPart(item, visit);
+}
+
+// Legends and titles that fit into the width: a letter takes seven pixels, a symbol forty.
+function fitted(spec, width) {
+  let longest = 1;
+  eachPart(spec, (part) => {
+    for (const name of Array.isArray(part.domain) ? part.domain : []) longest = Math.max(longest, String(name).length);
+    if (part.x && typeof part.x.title === "string") part.x.title = inLines(part.x.title, (width - 60) / 7);
+  });
+  return Math.max(1, Math.min(8, Math.floor(width / (40 + 7 * longest))));
+}
+
+function inLines(text, most) {
+  return text.split(" ").reduce((lines, word) => {
+    const last = lines[lines.length - 1];
+    return lines.length && last.length + word.length < most ? [...lines.slice(0, -1), `${last} ${word}`] : [...lines, word];
+  }, []);
+}
+
 function config() {
   const text = colour("--text"), soft = colour("--soft"), line = colour("--line");
   const font = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
@@ -49,11 +73,11 @@ function config() {
     axis: {
       labelColor: soft, titleColor: text, gridColor: line, domainColor: soft, tickColor: soft,
       gridOpacity: 0.6, labelFontSize: 12, titleFontSize: 12.5, titleFontWeight: 500,
-      titlePadding: 8, labelOverlap: true, labelLimit: 160,
+      titlePadding: 8, labelOverlap: "greedy", labelSeparation: 4, labelLimit: 160,
     },
     legend: {
       labelColor: text, titleColor: soft, labelFontSize: 12.5, titleFontWeight: 400,
-      symbolSize: 90, columns: window.innerWidth < 600 ? 3 : 8, labelLimit: 220,
+      symbolSize: 90, labelLimit: 220,
     },
     rule: { color: soft },
   };
@@ -63,8 +87,10 @@ async function embed(element, own, filled = {}) {
   const text = JSON.stringify(own);
   const lit = dark.matches && !text.includes(SKY_BLUE);
   const spec = byRow(JSON.parse(lit ? text.replaceAll(DEEP_BLUE, LIGHT_BLUE) : text));
+  const look = config();
+  look.legend.columns = fitted(spec, element.clientWidth);
   const result = await window.vegaEmbed(element, { ...spec, ...filled }, {
-    actions: false, defaultStyle: false, config: config(), tooltip: { theme: "custom" },
+    actions: false, defaultStyle: false, config: look, tooltip: { theme: "custom" },
     renderer: marks(spec) > MANY_MARKS ? "canvas" : "svg",
   });
   element.style.minHeight = "0";
@@ -72,25 +98,31 @@ async function embed(element, own, filled = {}) {
 }
 
 async function draw(element) {
-  if (views.has(element.id)) return;
-  views.set(element.id, null);
   views.set(element.id, await embed(element, figures[element.id]));
 }
 
-// Figures in sight are drawn first, the others while the browser is idle: the page opens at once,
-// and printing finds every figure. Of very many only those in sight are drawn.
+// What is in sight is drawn first, all else while the browser is idle: the page opens at once, and
+// printing finds everything. Where there is very much, only what comes into sight is drawn.
+const started = new Set();
+
+async function fill(element) {
+  if (started.has(element)) return;
+  started.add(element);
+  await (element.dataset.genes ? geneTable(element) : draw(element));
+}
+
 function drawAll() {
-  const waiting = [...document.querySelectorAll(".plot:not([data-late])")];
+  const waiting = [...document.querySelectorAll(".plot:not([data-late]), .gene-table")];
   const near = new IntersectionObserver((entries) => {
-    for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
-  }, { rootMargin: "400px" });
+    for (const entry of entries) if (entry.isIntersecting) fill(entry.target);
+  }, { rootMargin: "800px" });
   waiting.forEach((element) => near.observe(element));
   if (waiting.length > MANY_FIGURES) waiting.length = 0;
   const idle = window.requestIdleCallback || ((task) => setTimeout(task, 30));
   const next = async () => {
     const element = waiting.shift();
     if (!element) { document.documentElement.dataset.ready = "true"; return; }
-    await draw(element);
+    await fill(element);
     idle(next);
   };
   idle(next);
@@ -128,6 +160,14 @@ dark.addEventListener("change", async () => {
     result.finalize();
   }
 });
+
+// On paper nothing can be opened.
+let closed = [];
+window.addEventListener("beforeprint", () => {
+  closed = [...document.querySelectorAll("main details:not([open])")];
+  closed.forEach((element) => { element.open = true; });
+});
+window.addEventListener("afterprint", () => closed.forEach((element) => { element.open = false; }));
 
 // ---- tables in the page -------------------------------------------------------------------
 function compare(a, b) {
@@ -199,7 +239,8 @@ function shown(item) {
   if (typeof item !== "number") return String(item).replaceAll("_", " ");
   if (Number.isInteger(item)) return item.toLocaleString("en");
   const size = Math.abs(item);
-  if (size < 5e-5) return item.toExponential(1);
+  if (size < 5e-7) return item.toExponential(1);
+  if (size < 5e-5) return item.toFixed(size < 5e-6 ? 6 : 5);
   return item.toFixed(size < 10 ? 4 : size < 100 ? 3 : 1);
 }
 
@@ -345,16 +386,6 @@ function genePanel(key, columns) {
   }
   return show;
 }
-
-// Tables of genes are filled when they come near, so that many of them cost nothing at the start.
-const tables = new IntersectionObserver((entries) => {
-  for (const entry of entries) {
-    if (!entry.isIntersecting) continue;
-    tables.unobserve(entry.target);
-    geneTable(entry.target);
-  }
-}, { rootMargin: "1000px" });
-document.querySelectorAll(".gene-table").forEach((place) => tables.observe(place));
 
 if (figures.packed) figures = await unpacked(figures.packed);
 drawAll();

@@ -26,7 +26,8 @@ LOOK: dict[str, Any] = {
     "axis": {
         "labelColor": SOFT, "titleColor": INK, "gridColor": LINE, "domainColor": SOFT,
         "tickColor": SOFT, "gridOpacity": 0.6, "labelFontSize": 11, "titleFontSize": 11.5,
-        "titleFontWeight": 500, "titlePadding": 8, "labelOverlap": True, "labelLimit": 160,
+        "titleFontWeight": 500, "titlePadding": 8, "labelOverlap": "greedy",
+        "labelSeparation": 4, "labelLimit": 160,
     },
     "legend": {
         "labelColor": INK, "titleColor": SOFT, "labelFontSize": 11, "symbolSize": 80,

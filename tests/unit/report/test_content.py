@@ -333,7 +333,7 @@ def test_histograms_follow_the_scores(data):
     ("value", "text"),
     [
         (0.0, "0.0000"), (1.23456789, "1.2346"), (-12.3456, "−12.346"), (12345.678, "12,346"),
-        (3.3e-5, "3.3 × 10⁻⁵"), (float("nan"), "–"), (float("-inf"), "−∞"), (None, "–"),
+        (3.3e-5, "0.00003"), (-3.3e-6, "−0.000003"), (3.3e-8, "3.3 × 10⁻⁸"), (float("nan"), "–"), (float("-inf"), "−∞"), (None, "–"),
     ],
 )  # fmt: skip
 def test_numbers_for_people(value, text):
