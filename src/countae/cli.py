@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,13 +38,12 @@ from countae.registry import PLUGINS, use_plugins
 
 app = typer.Typer(
     name="countae",
-    help="Which loss tells the story of your single-cell counts, and the model that does.",
+    help="Which loss tells the story of your single-cell counts, and the model that does.\n\n"
+    "Example: countae run counts.h5ad",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-START, STEPS, MORE = "Start here", "Steps of the workflow, in their order", "More"
 
 SourceArgument = Annotated[
     str, typer.Argument(help=config.schema("datasets")["properties"]["source"]["description"])
@@ -89,7 +89,6 @@ def main_options(
         use_plugins(plugins)
 
 
-@app.command(rich_help_panel=START)
 @settings("simulate")
 def check(
     source: SourceArgument,
@@ -137,7 +136,6 @@ def _provenance(source: str) -> dict[str, dict[str, Any]]:
     return {name: provenance(name) for name in sources.parts(source) if Path(name).exists()}
 
 
-@app.command(rich_help_panel=MORE)
 def fetch(
     address: Annotated[str, typer.Argument(help="A web address; `#sha256=…` is verified.")],
     output: Annotated[Path, typer.Argument(help="File to write; its ending tells the format.")],
@@ -151,7 +149,6 @@ def fetch(
     log.print(f"{output}: {run(address, output):,} bytes")
 
 
-@app.command(rich_help_panel=MORE)
 @settings("simulate")
 def simulate(
     family: Annotated[
@@ -183,7 +180,6 @@ def simulate(
     log.print(f"{cells:,} cells × {genes:,} genes written to {output}")
 
 
-@app.command(rich_help_panel=STEPS)
 @settings("simulate", "quality", "genes", "split")
 def prepare(
     source: SourceArgument,
@@ -225,16 +221,6 @@ def prepare(
     log.print(f"{made['cells']:,} cells × {made['genes']:,} genes written to {output}")
 
 
-for verb in (hide, fit, tune_trial, tune, peer, score, bootstrap, verdict, rank):
-    app.command(verb.__name__.replace("_", "-"), rich_help_panel=STEPS)(verb)
-for verb in (rehearse, referee, stress, stress_table, downstream, figures, new_likelihood):
-    app.command(verb.__name__.replace("_", "-"), rich_help_panel=MORE)(verb)
-app.command("list", rich_help_panel=START)(list_members)
-for verb in (status, explain):
-    app.command(rich_help_panel=START)(verb)
-
-
-@app.command(rich_help_panel=STEPS)
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder of one data set's results.")],
     output: Annotated[Path, typer.Argument(help="The .h5ad file, or .zarr folder, to write.")],
@@ -284,7 +270,6 @@ def export(
     )
 
 
-@app.command(rich_help_panel=STEPS)
 def report(
     folders: Annotated[list[Path], typer.Argument(help="Folders of data sets' results.")],
     output: Annotated[Path, typer.Option(help="The .html page to write.")],
@@ -302,7 +287,6 @@ def report(
     log.print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
-@app.command(rich_help_panel=START)
 def run(
     matrix: SourceArgument,
     out: Annotated[
@@ -350,6 +334,23 @@ def run(
     page, sentence = launch(row, chosen, out, cores=cores)
     typer.echo(sentence)
     typer.echo(page)
+
+
+VERBS: dict[str, list[Callable[..., None]]] = {
+    "Start here": [run, check, explain, status, list_members],
+    "Steps of the workflow, in their order": [
+        prepare, hide, tune_trial, tune, fit, peer, score, bootstrap, verdict, rank, export,
+        report,
+    ],
+    "More": [
+        fetch, simulate, rehearse, referee, stress, stress_table, downstream, figures,
+        new_likelihood,
+    ],
+}  # fmt: skip
+for panel, verbs in VERBS.items():
+    for verb in verbs:
+        name = "list" if verb is list_members else verb.__name__.replace("_", "-")
+        app.command(name, rich_help_panel=panel)(verb)
 
 
 def main() -> None:

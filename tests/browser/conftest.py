@@ -65,6 +65,7 @@ def two(tmp_path_factory) -> Path:
     for name in ("first", "second"):
         made = Results(root)
         made.dataset = made.folder = name
+        made.stress, made.downstream = made.stressed(), made.later()
         folders.append(made.write())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(embed, "MANY_GENES", 10)

@@ -10,6 +10,8 @@ import re
 
 import pytest
 
+from countae.report.paper import write_figures
+
 from .conftest import FORMULA, HOSTILE, PATIENCE
 
 WCAG = {
@@ -221,9 +223,23 @@ CROWDED = """[...document.querySelectorAll('.plot svg .role-axis-label')].flatMa
     .filter(text => getComputedStyle(text).opacity !== '0')
     .map(text => [text.getBoundingClientRect(), text.textContent]);
   return boxes.flatMap(([a, name], k) => boxes.slice(k + 1)
-    .filter(([b]) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3)
+    .filter(([b]) => a.left < b.right - 1 && b.left < a.right - 1)
+    .filter(([b]) => a.top < b.bottom - 3 && b.top < a.bottom - 3)
     .map(([, other]) => `${axis.closest('.plot').id}: ${name}|${other}`));
 })"""
+
+
+def test_words_of_figures_for_papers_fit(browser, two, tmp_path):
+    """Chromium measures the letters of what `countae figures` wrote."""
+    write_figures([two.parent / "first"], tmp_path, genes=[])
+    drawn = sorted(tmp_path.glob("*/*.svg"))
+    assert {"stress-depth", "latent_maps", "zeros_curve"} <= {path.stem for path in drawn}
+    page = browser.new_page()
+    page.set_content(
+        "".join(f'<div class="plot" id="{path.stem}">{path.read_text()}</div>' for path in drawn)
+    )
+    assert page.evaluate(CUT) == []
+    page.close()
 
 
 @pytest.mark.parametrize("width", [1280, 390])

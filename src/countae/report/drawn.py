@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from countae.report import fit_figures, score_figures, stress, training_figures
-from countae.report.figures import Figure
+from countae.report.figures import Figure, Panels
 from countae.report.load import Dataset
 
-Drawing = Callable[[Dataset], Figure | list[Figure] | None]
+Drawing = Callable[[Dataset], Figure | Panels | None]
 
-# a list is a small figure per loss; the names are those of the template and of files
+# the names are those of the template and of files
 FIGURES: dict[str, Drawing] = {
     "forest": score_figures.forest,
     "score_dots": score_figures.score_dots,
@@ -23,22 +23,10 @@ FIGURES: dict[str, Drawing] = {
     "pit": fit_figures.pit_histograms,
     "training": training_figures.training_curves,
     "latent_maps": training_figures.latent_maps,
-    "stress": stress.curves,
     "gene_gaps": score_figures.gene_gaps,
 }
 
 
-def figures(data: Dataset) -> dict[str, Figure | list[Figure] | None]:
+def figures(data: Dataset) -> dict[str, Figure | Panels | None]:
     """Figures of a data set; None where what they need was not measured."""
-    return {name: draw(data) for name, draw in FIGURES.items()}
-
-
-def file_names(drawn: dict[str, Figure | list[Figure] | None]) -> dict[str, Figure]:
-    """The figures that there are, each with a name of its own."""
-    named: dict[str, Figure] = {}
-    for name, found in drawn.items():
-        if isinstance(found, list):
-            named |= {f"{name}-{k}": one for k, one in enumerate(found, start=1)}
-        elif found is not None:
-            named[name] = found
-    return named
+    return {name: draw(data) for name, draw in FIGURES.items()} | stress.curves(data)

@@ -48,6 +48,16 @@ class Figure:
         return f"Figure: {self.title}. {self.caption}".strip()
 
 
+@dataclass(frozen=True)
+class Panels:
+    """Small figures side by side under one title, mostly one per loss; wide ones are larger."""
+
+    title: str
+    caption: str
+    figures: list[Figure]
+    wide: bool = False
+
+
 def figure(
     chart: alt.TopLevelMixin, title: str, caption: str = "", *, height: int, small: bool = False
 ) -> Figure:

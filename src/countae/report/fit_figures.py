@@ -12,6 +12,7 @@ import pandas as pd
 from countae.report.figures import (
     DASH_SAMPLE,
     Figure,
+    Panels,
     curves,
     figure,
     layered,
@@ -180,12 +181,12 @@ def _shown(data: Dataset) -> str:
     return f" ({whole(data.most_dots)} of {whole(seen)}, spread evenly over the mean)"
 
 
-def zero_errors(data: Dataset) -> list[Figure]:
-    """Expected less observed share of zeros of each gene, a small figure per loss."""
+def zero_errors(data: Dataset) -> Panels | None:
+    """Expected less observed share of zeros of each gene, a panel per loss."""
     table = data.points("native", "zero_fraction_error", level="gene")
     losses = [name for name in data.losses if name in table.index]
     if not losses:
-        return []
+        return None
     shown = spread_evenly(data)
     limit = float(np.ceil(20 * np.nanquantile(table.loc[losses].abs(), 0.995)) / 20) or 0.05
     made = []
@@ -206,7 +207,12 @@ def zero_errors(data: Dataset) -> list[Figure]:
         )
         zero = alt.Chart(values([{"zero": 0}])).mark_rule(color=GREY).encode(y=alt.Y("zero:Q"))
         made.append(figure(layered(dots, zero), short(loss), height=150, small=True))
-    return made
+    return Panels(
+        "Expected less observed share of zeros, gene by gene",
+        "One dot per gene, at its mean count. Dots should scatter around the line; a loss whose "
+        "dots lie below it misses zeros. Values off the scale are drawn at its edge.",
+        made,
+    )
 
 
 def zero_tests(data: Dataset) -> Figure | None:
@@ -294,18 +300,17 @@ def reliability(data: Dataset) -> Figure | None:
         ),
         "Reliability of the predicted zeros",
         "Of the entries to which a loss gives a zero with probability p, a share p should be "
-        "zero: the dashed diagonal. Above it, more zeros happened than were promised. Point at "
-        "a dot for the number of entries behind it.",
+        "zero: the dashed diagonal. Above it, more zeros happened than were promised.",
         height=320,
     )
 
 
-def pit_histograms(data: Dataset) -> list[Figure]:
-    """Histogram of the probability integral transform, a small figure per loss."""
+def pit_histograms(data: Dataset) -> Panels | None:
+    """Histogram of the probability integral transform, a panel per loss."""
     table = data.points("native", "pit_histogram", level="dataset")
     losses = [name for name in data.losses if name in table.index]
     if not losses:
-        return []
+        return None
     edges = sorted(table.columns, key=float)
     width = 1 / len(edges)
     top = max(1.5, float(table.loc[losses].max().max()) * 1.05)
@@ -339,4 +344,10 @@ def pit_histograms(data: Dataset) -> list[Figure]:
             alt.Chart(values([{"one": 1}])).mark_rule(strokeDash=[5, 4]).encode(y=alt.Y("one:Q"))
         )
         made.append(figure(layered(bars, flat), short(loss), height=140, small=True))
-    return made
+    return Panels(
+        "Calibration: PIT histogram of each loss",
+        "Where the held-out counts fall in their predicted distributions. Flat, at the dashed "
+        "line, is right. A U: the counts vary more than the loss says. A hump: they vary less. "
+        "A slope: the means are off.",
+        made,
+    )

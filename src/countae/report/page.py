@@ -24,9 +24,9 @@ from countae.report import (
     training_figures,
 )
 from countae.report.bibliography import bibtex
-from countae.report.drawn import figures, file_names
+from countae.report.drawn import figures
 from countae.report.embed import bundle, by_column, embedded, embedded_figures, gene_table, panels
-from countae.report.figures import Figure
+from countae.report.figures import Figure, Panels
 from countae.report.load import Dataset
 from countae.report.look import noise_title
 from countae.report.ranking import ranking
@@ -56,19 +56,13 @@ class Page:
     n_datasets: int = 1
     _number: Any = field(default_factory=lambda: count(1))
 
-    def enter(
-        self, found: dict[str, Figure | list[Figure] | None], dataset: str
-    ) -> dict[str, Any]:
-        """Enter figures by name; what the template must know of each, or of each of a list."""
-        made = {
-            name: self.add(one, f"{dataset}_{name}") for name, one in file_names(found).items()
-        }
-        return {
-            name: [made[f"{name}-{k}"] for k in range(1, len(each) + 1)]
-            if isinstance(each, list)
-            else made.get(name)
-            for name, each in found.items()
-        }
+    def enter(self, found: Figure | Panels | None, name: str) -> dict[str, Any] | None:
+        """Enter a figure, or panels one by one; what the template must know of it."""
+        if isinstance(found, Panels):
+            figures = [self.add(one, f"{name}_{one.title}") for one in found.figures]
+            return {"title": found.title, "caption": found.caption, "wide": found.wide,
+                    "figures": figures}  # fmt: skip
+        return None if found is None else self.add(found, name)
 
     def add(self, figure: Figure, name: str) -> dict[str, Any]:
         """Enter a figure under the name that its file gets when it is saved."""
@@ -173,7 +167,7 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
     in_panels = panels(data, PANEL_BYTES // page.n_datasets)
     if in_panels:
         page.panels[key] = in_panels | gene_panel.for_the_page(data, in_panels["bins"])
-    drawn = page.enter(figures(data), data.name)
+    drawn = {n: page.enter(each, f"{data.name}_{n}") for n, each in figures(data).items()}
     return {
         "id": key,
         "name": data.name,
@@ -201,11 +195,9 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
         **drawn,
         "not_converged": tables.convergence(data),
         "n_fits": sum(len(records) for records in data.records.values()),
-        "latents": data.latents,
         "label_table": tables.by_loss(data, LABELS, "How well latent coordinates keep the labels"),
         "label_legend": training_figures.label_legend(data.latents),
-        "seed_shown": data.seeds[0],
-        "stress": stress.told(data, drawn["stress"]),
+        "stress": stress.told(data, drawn),
         "downstream": stress.later(data),
         "cost": tables.cost(data),
         "gene_classes": _class_names(data),

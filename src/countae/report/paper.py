@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from countae.errors import ScoreError
 from countae.files import write_bytes
 from countae.report import methods
 from countae.report.bibliography import bibtex
-from countae.report.drawn import figures, file_names
-from countae.report.figures import Figure
+from countae.report.drawn import figures
+from countae.report.figures import Figure, Panels
 from countae.report.gene_panel import gene_panel
 from countae.report.load import Dataset, load
 
-WIDTH, SMALL_WIDTH = 560, 220  # pixels of a 96 dpi screen; a journal's two columns and one
+if TYPE_CHECKING:
+    import pandas as pd
+
+WIDTH = 560  # pixels of a 96 dpi screen; a journal's two columns
+PANEL, WIDE_PANEL = 120, 215  # of which this many make a row of three, or of two
 PANELS = 12  # genes on which the losses differ most
 INK, SOFT, LINE = "#1d2329", "#55606b", "#dcdfe3"
 LOOK: dict[str, Any] = {
@@ -66,7 +71,8 @@ def write_figures(folders: list[Path], output: Path, *, genes: list[str]) -> int
     for folder in folders:
         data = load(Path(folder))
         place = output / safe(data.name)
-        drawn = file_names(figures(data)) | _of_genes(data, genes)
+        drawn = {n: each for n, each in figures(data).items() if each is not None}
+        drawn |= _of_genes(data, genes)
         for name, figure in drawn.items():
             _write(figure, place / name)
         _write_words(data, drawn, place)
@@ -104,32 +110,66 @@ def _of_genes(data: Dataset, wanted: list[str]) -> dict[str, Figure]:
     }
 
 
-def _write(figure: Figure, path: Path) -> None:
-    """One figure as SVG and PDF, and its data as CSV."""
+def _write(figure: Figure | Panels, path: Path) -> None:
+    """A figure, or panels as one, as SVG and PDF, and its data as CSV."""
     import vl_convert
 
     spec = for_paper(figure)
     write_bytes(path.with_name(f"{path.name}.svg"), vl_convert.vegalite_to_svg(spec).encode())
     write_bytes(path.with_name(f"{path.name}.pdf"), vl_convert.vegalite_to_pdf(spec))
-    write_bytes(
-        path.with_name(f"{path.name}.csv"), table(figure.spec).to_csv(index=False).encode()
-    )
+    write_bytes(path.with_name(f"{path.name}.csv"), table(figure).to_csv(index=False).encode())
 
 
-def for_paper(figure: Figure) -> dict[str, Any]:
-    """The page's specification with a width of its own and the look of paper."""
-    spec = copy.deepcopy(figure.spec)
-    return spec | {"width": SMALL_WIDTH if figure.small else WIDTH, "config": LOOK}
+def for_paper(figure: Figure | Panels) -> dict[str, Any]:
+    """The page's specification with a width of its own, all legends and the look of paper."""
+    if isinstance(figure, Figure):
+        spec = copy.deepcopy(figure.spec) | {"width": WIDTH}
+    else:
+        spec = _side_by_side(figure)
+    domains = [part["domain"] for part in _parts(spec) if isinstance(part.get("domain"), list)]
+    longest = max((len(str(name)) for domain in domains for name in domain), default=1)
+    legend = LOOK["legend"] | {"columns": max(1, int(WIDTH / (36 + 6.3 * longest)))}
+    return spec | {"config": LOOK | {"legend": legend}}
 
 
-def table(spec: dict[str, Any]) -> Any:
+def _side_by_side(panels: Panels) -> dict[str, Any]:
+    """Panels with their titles in rows, and one legend for all of them."""
+    made = []
+    for figure in panels.figures:
+        spec = copy.deepcopy(figure.spec)
+        del spec["autosize"], spec["$schema"]  # these are of a whole figure
+        made.append(spec | {"width": WIDE_PANEL if panels.wide else PANEL, "title": figure.title})
+    for part in _parts(made):
+        if part.get("field") == "label" and part.get("legend", ...) is None:
+            part["legend"] = {"title": None, "orient": "top"}  # on the page it is text
+    return {
+        "$schema": panels.figures[0].spec["$schema"], "description": panels.title,
+        "concat": made, "columns": 2 if panels.wide else 3,
+    }  # fmt: skip
+
+
+def _parts(spec: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a specification but its data."""
+    if isinstance(spec, dict):
+        yield spec
+        spec = [item for key, item in spec.items() if key != "data"]
+    for item in spec:
+        if isinstance(item, dict | list):
+            yield from _parts(item)
+
+
+def table(figure: Figure | Panels) -> pd.DataFrame:
     """Everything that a figure draws, a row per mark; ``layer`` numbers what lies over what."""
     import pandas as pd
 
-    layers = _layers(spec)
-    parts = [pd.DataFrame(rows).assign(layer=k) for k, rows in enumerate(layers, start=1)]
+    if isinstance(figure, Panels):
+        parts = [table(one).assign(panel=one.title) for one in figure.figures]
+        first = ["panel", "layer"]
+    else:
+        rows = enumerate(_layers(figure.spec), start=1)
+        parts, first = [pd.DataFrame(of_layer).assign(layer=k) for k, of_layer in rows], ["layer"]
     joined = pd.concat(parts, ignore_index=True)
-    return joined[["layer", *(name for name in joined if name != "layer")]]
+    return joined[[*first, *(name for name in joined if name not in first)]]
 
 
 def _layers(spec: dict[str, Any]) -> list[list[dict[str, Any]]]:
@@ -141,7 +181,7 @@ def _layers(spec: dict[str, Any]) -> list[list[dict[str, Any]]]:
     return found
 
 
-def _write_words(data: Dataset, drawn: dict[str, Figure], place: Path) -> None:
+def _write_words(data: Dataset, drawn: dict[str, Figure | Panels], place: Path) -> None:
     """Captions, the methods and the references of a data set."""
     paragraphs = [f"{heading}. {text}" for heading, text in methods.paragraphs(data)]
     captions = [f"## {name}\n\n{each.title}. {each.caption}" for name, each in drawn.items()]

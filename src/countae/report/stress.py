@@ -9,6 +9,7 @@ import altair as alt
 from countae.errors import ScoreError
 from countae.report.figures import (
     Figure,
+    Panels,
     figure,
     layered,
     loss_colour,
@@ -37,8 +38,8 @@ MEASURES = {
 }
 
 
-def curves(data: Dataset) -> list[Figure]:
-    """The measures of each test against its level, test after test; none where none was made.
+def curves(data: Dataset) -> dict[str, Panels]:
+    """The measures of each test against its level, by ``stress-`` and the test's name.
 
     Raises
     ------
@@ -46,14 +47,26 @@ def curves(data: Dataset) -> list[Figure]:
         When stress.json is of another version.
     """
     found = _found(data)
-    return [
-        _curve(data, _rows(data, test), test, measure)
-        for test in found.get("tests", {}).values()
-        for measure in MEASURES
-    ]
+    return {
+        f"stress-{name}": Panels(
+            f"{_title(name)}, by {test['level']}",
+            f"Own distribution of each loss. Bars: {_interval_words(found)}.",
+            [_curve(data, _rows(data, test), test, measure) for measure in MEASURES],
+            wide=True,
+        )
+        for name, test in found.get("tests", {}).items()
+    }
 
 
-def told(data: Dataset, drawn: list[Any]) -> list[dict[str, Any]]:
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _interval_words(found: dict[str, Any]) -> str:
+    return f"{percent(found['confidence'])} interval over {found['errors_by']}s and seeds"
+
+
+def told(data: Dataset, drawn: dict[str, Any]) -> list[dict[str, Any]]:
     """What the page says of each test; empty where none was made.
 
     ``drawn`` is what the page keeps of each of the :func:`curves`. Raises the same.
@@ -61,11 +74,9 @@ def told(data: Dataset, drawn: list[Any]) -> list[dict[str, Any]]:
     found = _found(data)
     if not found:
         return []
-    words = f"{percent(found['confidence'])} interval over {found['errors_by']}s and seeds"
-    of_tests = zip(*[iter(drawn)] * len(MEASURES), strict=True)
     return [
-        _test(data, name, test, words) | {"drawings": list(drawings)}
-        for (name, test), drawings in zip(found["tests"].items(), of_tests, strict=True)
+        _test(data, name, test, _interval_words(found)) | {"drawings": drawn[f"stress-{name}"]}
+        for name, test in found["tests"].items()
     ]
 
 
@@ -90,13 +101,11 @@ def _test(data: Dataset, name: str, test: dict[str, Any], interval: str) -> dict
     rows = _rows(data, test)
     trained = "trained again on the changed counts, each with the seed of its clean network"
     return {
-        "title": name.replace("_", " ").capitalize(),
+        "title": _title(name),
         "meaning": test["meaning"],
-        "level": test["level"],
         "trained": f"Networks are {trained}." if test["retrains"]
         else "Networks are those trained on clean counts.",
         "sentence": test["sentence"],
-        "caption": f"Own distribution of each loss. Bars: {interval}.",
         "table": _table(data, rows, test),
         "hint": _hint(rows, interval),
     }  # fmt: skip

@@ -7,10 +7,10 @@ from typing import Any
 import altair as alt
 import numpy as np
 
-from countae.report.figures import Figure, figure, log_axis, values
+from countae.report.figures import Figure, Panels, figure, log_axis, values
 from countae.report.latent import Latents
 from countae.report.load import Dataset
-from countae.report.look import COLOURS, GREY, SHAPES, colour_of, cycle, percent
+from countae.report.look import COLOURS, GREY, SHAPES, colour_of, cycle, percent, whole
 from countae.wording import short
 
 MOST_EPOCHS = 120
@@ -21,9 +21,17 @@ GLYPHS = {
 }  # fmt: skip
 
 
-def training_curves(data: Dataset) -> list[Figure]:
-    """Training and validation loss by epoch, a small figure per loss, each on its own scale."""
-    return [_training_curve(data, loss) for loss in data.losses]
+def training_curves(data: Dataset) -> Panels:
+    """Training and validation loss by epoch, a panel per loss, each on its own scale."""
+    return Panels(
+        "Training (dashed) and validation (solid) loss of each seed",
+        "Every loss has its own unit, so heights do not compare between panels: a lower curve is "
+        "not a better loss. Seeds should end at about the same height. The dot is the epoch that "
+        "was kept. Dropout is on in training and off in validation, so the dashed curve may lie "
+        "above the solid one. Where the dashed curve falls on while the solid one rises, the "
+        "network starts to learn its training cells by heart; the kept epoch is from before.",
+        [_training_curve(data, loss) for loss in data.losses],
+    )
 
 
 def _training_curve(data: Dataset, loss: str) -> Figure:
@@ -74,10 +82,32 @@ def _thinned(epochs: int) -> list[int]:
     return np.unique(spaced).tolist()
 
 
-def latent_maps(data: Dataset) -> list[Figure]:
-    """Cells on the first two axes of each latent, a small figure per loss."""
+def latent_maps(data: Dataset) -> Panels | None:
+    """Cells on the first two axes of each latent, a panel per loss."""
     latents, names = data.latents, label_names(data.latents)
-    return [_latent_map(latents, loss, names) for loss in data.losses if loss in latents.maps]
+    shown = [loss for loss in data.losses if loss in latents.maps]
+    if not shown:
+        return None
+    cells = (
+        f"all {whole(latents.n_cells)} cells"
+        if latents.n_shown == latents.n_cells
+        else f"{whole(latents.n_shown)} of {whole(latents.n_cells)} cells, drawn in proportion to "
+        "their labels"
+    )
+    colours = (
+        f", coloured by {latents.label_key}"
+        if latents.label_key
+        else "; this data set has no labels to colour by"
+    )
+    return Panels(
+        "Cells in the latent space of each loss",
+        f"First two principal components of the latent coordinates (seed {data.seeds[0]}), "
+        f"{cells}{colours}. Maps are for looking only: they do not enter the verdict, and "
+        "distances between groups mean little. The share of the latent's variance that the two "
+        "axes hold stands above each map.",
+        [_latent_map(latents, loss, names) for loss in shown],
+        wide=True,
+    )
 
 
 def label_names(latents: Latents) -> list[str]:

@@ -48,9 +48,9 @@ def test_specifications_are_valid_vega_lite(data):
         score_figures.score_dots(data), score_figures.forest(data), score_figures.gene_gaps(data),
         fit_figures.explained(data), fit_figures.zeros_against_mean(data),
         fit_figures.variance_against_mean(data), fit_figures.reliability(data),
-        fit_figures.zero_errors(data)[0], fit_figures.pit_histograms(data)[0],
-        training_figures.training_curves(data)[0],
-        training_figures.latent_maps(data)[0],
+        fit_figures.zero_errors(data).figures[0], fit_figures.pit_histograms(data).figures[0],
+        training_figures.training_curves(data).figures[0],
+        training_figures.latent_maps(data).figures[0],
         gene_panel.gene_panel(data, data.histograms, "gene3"),
     ]  # fmt: skip
     for made in figures:
@@ -88,7 +88,7 @@ def test_expected_zeros_follow_the_scores(data):
 
 
 def test_pit_and_reliability_hold_the_bins_of_the_scores(data):
-    bars = inline(fit_figures.pit_histograms(data)[0].spec)[0]
+    bars = inline(fit_figures.pit_histograms(data).figures[0].spec)[0]
     assert [bar["density"] for bar in bars] == pytest.approx([1 + 0.01 * k for k in range(20)])
     assert bars[-1]["to"] == pytest.approx(1)
     curve = inline(fit_figures.reliability(data).spec)[1]
@@ -106,7 +106,7 @@ def test_colour_and_dash_of_a_loss_are_fixed(data):
 
 
 def test_training_curves_keep_all_seeds_and_mark_the_kept_epoch(data):
-    lines, kept = inline(training_figures.training_curves(data)[1].spec)
+    lines, kept = inline(training_figures.training_curves(data).figures[1].spec)
     assert {row["seed"] for row in lines} == {0, 1, 2}
     assert {row["part"] for row in lines} == {"training", "validation"}
     assert [row["epoch"] for row in kept] == [20, 21, 22]
@@ -333,7 +333,8 @@ def test_histograms_follow_the_scores(data):
     ("value", "text"),
     [
         (0.0, "0.0000"), (1.23456789, "1.2346"), (-12.3456, "−12.346"), (12345.678, "12,346"),
-        (3.3e-5, "0.00003"), (-3.3e-6, "−0.000003"), (3.3e-8, "3.3 × 10⁻⁸"), (float("nan"), "–"), (float("-inf"), "−∞"), (None, "–"),
+        (3.3e-5, "0.00003"), (-3.3e-6, "−0.000003"), (3.3e-8, "3.3 × 10⁻⁸"),
+        (float("nan"), "–"), (float("-inf"), "−∞"), (None, "–"),
     ],
 )  # fmt: skip
 def test_numbers_for_people(value, text):

@@ -38,15 +38,30 @@ def test_every_figure_of_the_page_has_a_file_and_every_file_its_data(data, tmp_p
     monkeypatch.setattr(paper, "_write", lambda figure, path: written.update({path.name: figure}))
     monkeypatch.setattr(paper, "load", lambda folder: data)
     number = paper.write_figures([tmp_path], tmp_path / "out", genes=[])
-    assert number == len(written) == len(drawn.file_names(drawn.figures(data))) + paper.PANELS
-    assert {"forest", "pit-1", "pit-3", "latent_maps-2", "gene-1-gene39"} <= set(written)
+    assert (
+        number
+        == len(written)
+        == sum(each is not None for each in drawn.figures(data).values()) + paper.PANELS
+    )
+    assert {"forest", "pit", "latent_maps", "gene-1-gene39"} <= set(written)
     for figure in written.values():
-        assert len(paper.table(figure.spec)) > 0
-        assert paper.for_paper(figure)["width"] in (paper.WIDTH, paper.SMALL_WIDTH)
+        assert len(paper.table(figure)) > 0
     folder = tmp_path / "out" / "toy"
     assert "encoder widths 128" in (folder / "methods.txt").read_text()
     assert (folder / "references.bib").read_text().startswith("@software{countae")
     assert "## gene-1-gene39\n\nCounts of gene39" in (folder / "figures.md").read_text()
+
+
+def test_panels_are_one_figure_with_titles_and_a_legend(data, tmp_path):
+    panels = drawn.figures(data)["latent_maps"]
+    paper._write(panels, tmp_path / "maps")
+    svg = ElementTree.parse(tmp_path / "maps.svg").getroot()
+    texts = ["".join(each.itertext()) for each in svg.iter() if each.tag.endswith("text")]
+    assert {one.title for one in panels.figures} <= set(texts)
+    for label in set(data.latents.labels):
+        assert texts.count(label) == 1  # one legend for all panels
+    table = pd.read_csv(tmp_path / "maps.csv")
+    assert (table["panel"].value_counts() == data.latents.n_shown).all()
 
 
 def test_genes_are_chosen_by_name(data):

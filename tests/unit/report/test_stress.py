@@ -24,7 +24,7 @@ def stressed(results):
 def test_a_curve_has_a_point_with_its_interval_per_loss_and_level(stressed):
     """Only the own distribution; the clean level comes first, the hardest last."""
     (test,) = told(load(stressed.write()))
-    change, lead = (drawing.spec for drawing in test["drawings"])
+    change, lead = (drawing.spec for drawing in test["drawings"].figures)
     points = change["layer"][1]["data"]["values"]
     assert len(points) == 3 * 3
     nb = [point for point in points if point["loss"] == "NB"]
@@ -66,7 +66,7 @@ def test_a_loss_that_is_no_longer_compared_is_not_shown(stressed):
         row["likelihood"] = row["likelihood"].replace("zinb", "zip")
     (test,) = told(load(stressed.write()))
     assert len(test["table"].rows) == 4
-    points = test["drawings"][0].spec["layer"][1]["data"]["values"]
+    points = test["drawings"].figures[0].spec["layer"][1]["data"]["values"]
     assert {point["loss"] for point in points} == {"NB", "MSE log1p"}
 
 
