@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 
 HERE = Path(__file__).parent
 # section, first and last pixel below its top
-SECTIONS = {"leaderboard": ("#d1-leaderboard", 0, 815), "zeros": ("#d1-zeros", 510, 1110)}
+SECTIONS = {"leaderboard": ("#d1-leaderboard", 0, 825), "zeros": ("#d1-zeros", 510, 1110)}
 
 
 def main(report: str) -> None:
@@ -25,7 +25,7 @@ def main(report: str) -> None:
         page = browser.new_page(viewport={"width": 1300, "height": 1000})
         page.set_default_timeout(600_000)
         page.goto(Path(report).resolve().as_uri())
-        page.wait_for_timeout(3000)
+        page.wait_for_function("document.documentElement.dataset.ready === 'true'")
         page.screenshot(path=HERE / "report.png")
         for name, (place, first, last) in SECTIONS.items():
             section = page.locator(place)

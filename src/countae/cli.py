@@ -243,10 +243,11 @@ def export(
     from countae.files import read_table, with_keys
 
     matrix = loaded(folder / "counts.h5ad", threads)
-    from countae.export import MOST_DENOISED, fits, write
+    from countae.export import MOST_DENOISED, check_output, fits, write
     from countae.export import export as run
     from countae.fit import load
 
+    check_output(output)
     losses = names(likelihoods)
     folders = ((name, folder / name / f"seed{seed}") for name in losses)
     networks = ((name, load(path / "model.safetensors", matrix)) for name, path in folders)

@@ -13,7 +13,7 @@ from countae.counts import CountMatrix
 from countae.counts._store import stored, write_sparse
 from countae.counts.readers.zarr import MARKS
 from countae.errors import ConfigError
-from countae.files import written_aside
+from countae.files import check_places, written_aside
 from countae.fit import versions
 from countae.metrics.dispersion_standard_error import IDENTIFIABLE, dispersion_standard_error
 from countae.predict import Prediction, reconstructed
@@ -98,12 +98,37 @@ def fits(matrix: CountMatrix, losses: int) -> bool:
     return matrix.counts.shape[0] * matrix.counts.shape[1] * losses <= MOST_DENOISED
 
 
+def check_output(path: Path) -> None:
+    """Refuse, before any work, an output of another format, or in place of something else.
+
+    Raises
+    ------
+    ConfigError
+        When the name ends neither in .h5ad nor in .zarr, or is a folder that is no zarr store.
+    OSError
+        When a file can never be written there.
+    """
+    if path.suffix not in (".h5ad", ".zarr"):
+        raise ConfigError(
+            f"{path}: the output must be a .h5ad file or a .zarr folder, not "
+            f"{path.suffix or 'a name without an ending'!r}. Fix: name it {path.stem}.h5ad."
+        )
+    if path.suffix == ".h5ad" or not path.exists():
+        check_places(path)
+    elif path.is_dir() and any(path.iterdir()) and not any((path / m).is_file() for m in MARKS):
+        raise ConfigError(
+            f"{path}: is a folder with something else than a zarr store in it, which is not "
+            "removed. Fix: name another output."
+        )
+
+
 def write(adata: AnnData, path: str | Path) -> None:
     """Write an exported AnnData, compressed: .h5ad some cells at a time, or .zarr.
 
     Counts are int32 in the file, whatever they are here, since scanpy calculates with them.
     """
     path = Path(path)
+    check_output(path)
     with working(f"writing {path.name}"):
         if path.suffix == ".zarr":
             _write_zarr(adata, path)
@@ -124,11 +149,6 @@ def _write_zarr(adata: AnnData, path: Path) -> None:
     import zarr
     from anndata.io import write_elem
 
-    if path.is_dir() and any(path.iterdir()) and not any((path / m).is_file() for m in MARKS):
-        raise ConfigError(
-            f"{path}: is a folder with something else than a zarr store in it, which is not "
-            "removed. Fix: name another output."
-        )
     whole = _without_counts(adata)
     whole.X = adata.X.astype(np.int32)
     with written_aside(path) as aside:

@@ -11,11 +11,13 @@ import pytest
 import scanpy
 import torch
 from conftest import SETTINGS
+from typer.testing import CliRunner
 
 from countae import likelihoods, predict
+from countae.cli import app
 from countae.counts import CountMatrix
-from countae.errors import ConfigError
-from countae.export import MOST_DENOISED, _Known, export, fits, write
+from countae.errors import ConfigError, ScoreError
+from countae.export import MOST_DENOISED, _Known, check_output, export, fits, write
 from countae.fit import fit
 from countae.metrics.dispersion_standard_error import dispersion_standard_error
 
@@ -101,6 +103,28 @@ def test_cells_in_pieces_from_a_file_are_all_cells_at_once(small_nb, tmp_path, m
     np.testing.assert_array_equal(other.obsm["X_zinb"], made.obsm["X_zinb"])
     assert "denoised_zinb" not in other.layers
     assert not [*tmp_path.glob(".*")]
+
+
+@pytest.mark.parametrize("name", ["counts.csv", "counts", "counts.h5"])
+def test_another_format_is_refused_before_the_work(tmp_path, name):
+    """Not a line of HDF5 in a file that calls itself something else."""
+    with pytest.raises(ConfigError, match=r"must be a \.h5ad file or a \.zarr folder"):
+        check_output(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["verdict.json", "triage.json"])
+def test_an_export_of_something_else_says_which_file(small_nb, tmp_path, key):
+    small_nb.save(tmp_path / "counts.h5ad")
+    for each in ("verdict.json", "triage.json"):
+        whole = {"axes": {}, "sentence": "", "settings": {}, "parts": {}}
+        (tmp_path / each).write_text(json.dumps({} if each == key else whole))
+    pd.DataFrame({"gene": small_nb.gene_id}).to_parquet(tmp_path / "verdict_genes.parquet")
+    words = ["export", str(tmp_path), str(tmp_path / "o.h5ad"), "--likelihoods", "nb"]
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, ScoreError)
+    assert f"is no {key} of this version of countae" in str(done.exception)
+    assert not (tmp_path / "o.h5ad").exists()
 
 
 def test_a_folder_that_is_no_zarr_store_is_not_replaced(small_nb, tmp_path):
