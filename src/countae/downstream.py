@@ -84,7 +84,7 @@ class Later:
     ) -> dict[str, float]:
         labels = self.labels[self.test]
         given = {"latent": space, "labels": labels}
-        given["clusterings"] = clusterings(latent=space, labels=labels)
+        given["clusterings"] = clusterings(latent=space)
         found = {}
         for name in OF_SPACE:
             member = metrics.get(name)

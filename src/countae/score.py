@@ -183,7 +183,7 @@ def _latent_space(
         return {}
     found = {"latent": points, "labels": labels}
     if "clusterings" in needs:
-        found["clusterings"] = clusterings(latent=points, labels=labels)
+        found["clusterings"] = clusterings(latent=points)
     return found
 
 

@@ -218,7 +218,7 @@ def locked() -> dict[str, str]:
 
 @pytest.mark.parametrize("env", ["counts", "torch", "report", "peers"])
 def test_conda_environments_agree_with_the_lock(env):
-    other_name = {"pytorch": "torch"}
+    other_name = {"pytorch": "torch", "python-igraph": "igraph"}
     content = yaml.safe_load((ROOT / "envs" / f"{env}.yaml").read_text())
     pins = [line.split("=") for line in content["dependencies"] if "=" in line]
     extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

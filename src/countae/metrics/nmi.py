@@ -15,8 +15,8 @@ def nmi(*, clusterings: np.ndarray, labels: np.ndarray) -> float:
     Parameters
     ----------
     clusterings : ndarray, (clustering, cell), int
-        k-means of the latent coordinates of test cells with nothing hidden, k = 2 … twice the
-        number of labels (:mod:`countae.metrics._clusterings`).
+        Leiden's clusters of test cells by their latent coordinates with nothing hidden, over a
+        grid of resolutions (:mod:`countae.metrics._clusterings`).
     labels : ndarray, (cell,)
 
     Returns
