@@ -154,11 +154,11 @@ def sentence(rows: list[dict[str, Any]], clean: float) -> str:
     own = [row for row in rows if row["noise"] == "own"]
     hardest = max((row["level"] for row in own), key=lambda level: abs(level - clean))
     last = sorted((row for row in own if row["level"] == hardest), key=_change)
-    least, most = last[0], last[-1]
-    told = f"At {hardest:g} the score of {_with_interval(least)} changes least"
+    best, worst = last[0], last[-1]
+    told = f"Against clean counts, the score at {hardest:g} fares best with {_with_interval(best)}"
     if len(last) > 1:
-        told += f", that of {_with_interval(most)} most"
-        apart = most["change"]["low"] > least["change"]["high"]
+        told += f", worst with {_with_interval(worst)}"
+        apart = worst["change"]["low"] > best["change"]["high"]
         told += "" if apart else "; these intervals overlap, so losses are not told apart"
     behind = [short(row["likelihood"]) for row in last if row["lead"]["high"] < 0]
     ahead = [short(row["likelihood"]) for row in last if row["lead"]["low"] > 0]

@@ -217,8 +217,8 @@ def later(data: Dataset) -> dict[str, Any] | None:
         "table": _later_table(data, measures),
         "hint": f"Higher is better. In brackets: {percent(confidence)} interval over seeds; it "
         "does not say what other cells would give. NMI and ARI take the best of Leiden over a "
-        "grid of k. Neighbours overlap between the two halves of each cell’s molecules. Markers: "
-        "the genes that a rank-sum test puts first in each label of the raw test cells, and how "
+        "grid of resolutions. Neighbours overlap between the two halves of each cell’s molecules. "
+        "Markers: the genes that a rank-sum test puts first in each label of the raw test cells, and how "
         "many of these are put first by the denoised counts of the other cells.",
     }
 
