@@ -89,6 +89,10 @@ def downstream(
     output: Annotated[Path, typer.Argument(help="downstream.json to write.")],
     likelihoods: Annotated[str, typer.Option(help="Losses to compare.")],
     seeds: Annotated[str, typer.Option(help="Seeds of the fits.")],
+    protein_source: Annotated[
+        str, typer.Option(help="The .h5ad file with protein counts of the cells, if any.")
+    ] = "",
+    protein_key: Annotated[str, typer.Option(help="Their key in its obsm.")] = "",
     threads: Threads = 1,
     device: Device = "auto",
     *,
@@ -106,7 +110,12 @@ def downstream(
     from countae.files import write_json
     from countae.fit import load
     from countae.predict import latent_of
+    from countae.proteins import read_proteins
 
+    proteins = None
+    if protein_key:
+        proteins = read_proteins(protein_source, protein_key, matrix.cell_id, matrix.gene_id)
+        log.print(escaped(f"proteins with a gene: {', '.join(proteins.name)}"))
     fits = {name: [folder / name / f"seed{seed}" for seed in numbered] for name in losses}
     networks = {
         name: [
@@ -114,7 +123,7 @@ def downstream(
         ]
         for name, places in fits.items()
     }
-    judge = Later(matrix)
+    judge = Later(matrix, proteins)
     measured = {
         name: [judge.of_network(network, device=device) for network in own]
         for name, own in networks.items()

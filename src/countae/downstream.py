@@ -19,12 +19,14 @@ from countae.errors import CountMatrixError
 from countae.metrics._clusterings import clusterings
 from countae.model import CountAutoencoder
 from countae.predict import latent_of, reconstructed
+from countae.proteins import Proteins, rna_protein
 from countae.score import noise_cells, test_cells
 from countae.stress._change import with_counts
 from countae.wording import short
 
 OF_SPACE = ("nmi", "ari", "silhouette", "knn_purity")
-MEASURES = (*OF_SPACE, "knn_overlap", "marker_recovery")  # all: higher is better
+# all: higher is better; the last needs proteins
+MEASURES = (*OF_SPACE, "knn_overlap", "marker_recovery", "rna_protein")
 NEIGHBOURS = 15
 MARKERS = 20  # of each label
 FEWEST_CELLS = 10  # of a label, in test cells and in others, for markers
@@ -34,14 +36,16 @@ RAW, PCA = "no denoising", "log1p + PCA"
 class Later:
     """What can be measured of one data set, for networks and for the two controls.
 
+    ``proteins`` are those of the same cells, where they were counted.
+
     Raises
     ------
     CountMatrixError
         Without labels, or when all test cells have the same one.
     """
 
-    def __init__(self, matrix: CountMatrix) -> None:
-        self.matrix = matrix
+    def __init__(self, matrix: CountMatrix, proteins: Proteins | None = None) -> None:
+        self.matrix, self.proteins = matrix, proteins
         self.test, self.fitted = test_cells(matrix), noise_cells(matrix)
         if matrix.labels is None or len(np.unique(matrix.labels[self.test])) < 2:
             raise CountMatrixError(
@@ -60,28 +64,27 @@ class Later:
         parts = [latent_of(network, half, self.test, device=device) for half in self.halves]
         blocks = reconstructed(network, self.matrix, device=device)
         mean = np.concatenate([mean for _, mean, _ in blocks])
-        return self._measured(latent, parts, np.log1p(mean[self.fitted]))
+        return self._measured(latent, parts, np.log1p(mean))
 
     def of_controls(self, components: int) -> dict[str, dict[str, float]]:
         """The same of log-normalised counts, and of some of their principal components."""
         from sklearn.decomposition import PCA as Components
 
         train = np.flatnonzero(self.matrix.part == "train")
-        raw, *parts = (_log_normalised(m, self.test) for m in (self.matrix, *self.halves))
-        fitted = _log_normalised(self.matrix, self.fitted)
+        whole = _log_normalised(self.matrix, np.arange(len(self.matrix.cell_id)))
+        raw, parts = whole[self.test], [_log_normalised(m, self.test) for m in self.halves]
         number = min(components, len(train) - 1, raw.shape[1])
-        pca = Components(number, random_state=0, svd_solver="full").fit(
-            _log_normalised(self.matrix, train)
-        )
-        back = pca.inverse_transform(pca.transform(fitted))
+        pca = Components(number, random_state=0, svd_solver="full").fit(whole[train])
+        back = pca.inverse_transform(pca.transform(whole))
         return {
-            RAW: self._measured(raw, parts, fitted),
+            RAW: self._measured(raw, parts, whole),
             PCA: self._measured(pca.transform(raw), [*map(pca.transform, parts)], back),
         }
 
     def _measured(
         self, space: np.ndarray, parts: list[np.ndarray], expression: np.ndarray
     ) -> dict[str, float]:
+        """Every measure; ``expression``, (cell, gene), is that of all cells."""
         labels = self.labels[self.test]
         given = {"latent": space, "labels": labels}
         given["clusterings"] = clusterings(latent=space)
@@ -90,8 +93,11 @@ class Later:
             member = metrics.get(name)
             found[name] = float(member(**{need: given[need] for need in member.needs}))
         found["knn_overlap"] = knn_overlap(*parts)
-        markers = self._markers_of(expression, self.fitted)
+        markers = self._markers_of(expression[self.fitted], self.fitted)
         found["marker_recovery"] = recovered(self.markers, markers)
+        if self.proteins is not None:
+            own = expression[self.test][:, self.proteins.gene]
+            found["rna_protein"] = rna_protein(own, self.proteins.level[self.test])
         return found
 
     def _markers_of(self, expression: np.ndarray, cells: np.ndarray) -> dict[str, np.ndarray]:
@@ -191,7 +197,7 @@ def compared(
         Error level of the intervals, and of the comparisons with the best after Holm's correction.
     """
     found = {}
-    for name in MEASURES:
+    for name in [m for m in MEASURES if all(m in seed for own in losses.values() for seed in own)]:
         values = {loss: np.array([seed[name] for seed in seeds]) for loss, seeds in losses.items()}
         known = {loss: value for loss, value in values.items() if np.isfinite(value).all()}
         rows = {loss: _row(value, level) for loss, value in known.items()}

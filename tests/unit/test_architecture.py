@@ -99,10 +99,12 @@ ALLOWED = {
         "metrics",
         "model",
         "predict",
+        "proteins",
         "score",
         "stress",
         "wording",
     },
+    "proteins": set(),
     "rehearsal": {
         "simulate",
         "fit",

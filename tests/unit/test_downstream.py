@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+import anndata
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import SETTINGS, prepared
 from scipy import stats
@@ -25,8 +27,9 @@ from countae.downstream import (
     rank_sum,
     recovered,
 )
-from countae.errors import CountMatrixError
+from countae.errors import CountaeError, CountMatrixError
 from countae.fit import fit, save
+from countae.proteins import Proteins, matched, read_proteins, rna_protein
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +103,7 @@ def controls(matrix):
 def test_controls_have_every_measure_within_its_bounds(controls):
     assert set(controls) == {RAW, PCA}
     for found in controls.values():
-        assert set(found) == set(MEASURES)
+        assert set(found) == {*MEASURES} - {"rna_protein"}
         assert all(-1 <= value <= 1 for value in found.values())
         assert found["marker_recovery"] > 0.3  # a quarter of the genes differ between types
 
@@ -123,7 +126,7 @@ def test_a_space_and_expression_that_know_nothing_have_nothing(matrix):
     later = Later(matrix)
     blind = later._measured(
         np.zeros((len(later.test), 2)), [np.zeros((len(later.test), 2))] * 2,
-        np.ones((len(later.fitted), len(matrix.gene_id))),
+        np.ones((len(matrix.cell_id), len(matrix.gene_id))),
     )  # fmt: skip
     assert blind["nmi"] == 0
     assert blind["marker_recovery"] == 0
@@ -191,8 +194,102 @@ def test_the_verb_judges_networks_and_controls(matrix, tmp_path):
     done = CliRunner().invoke(app, [*words, "nb,mse_log1p", "--seeds", "0,1"])
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "downstream.json").read_text())["measures"]
-    assert set(found) == set(MEASURES)
+    assert set(found) == {*MEASURES} - {"rna_protein"}
     for measure in found.values():
         assert set(measure["losses"]) == {"nb", "mse_log1p"}
         assert set(measure["controls"]) == {RAW, PCA}
         assert all(row["seeds"] == 2 for row in measure["losses"].values())
+    cite_seq(tmp_path / "p.h5ad", matrix, list(matrix.gene_id[:3]), np.random.default_rng(0))
+    words += ["nb,mse_log1p", "--seeds", "0,1", "--protein-source", str(tmp_path / "p.h5ad")]
+    done = CliRunner().invoke(app, [*words, "--protein-key", "protein"])
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "downstream.json").read_text())["measures"]
+    assert set(found) == {*MEASURES}
+    assert found["rna_protein"]["controls"][RAW] > 0
+
+
+def cite_seq(path, matrix, columns, rng):
+    """An .h5ad file with protein counts that follow the first genes; cells in another order."""
+    cells = rng.permutation(len(matrix.cell_id))
+    truth = matrix.adata.layers["true_mean"][cells][:, : len(columns)]
+    table = pd.DataFrame(
+        rng.poisson(50 * truth / truth.max(axis=0)), index=matrix.cell_id[cells], columns=columns
+    )
+    adata = anndata.AnnData(obs=pd.DataFrame(index=matrix.cell_id[cells]))
+    adata.obsm["protein"] = table
+    adata.write_h5ad(path)
+    return table
+
+
+def test_proteins_are_those_of_the_cells_by_name(matrix, tmp_path, rng):
+    """By hand: centred log ratios of the right cells, for the proteins that have a gene."""
+    genes = matrix.gene_id
+    table = cite_seq(tmp_path / "p.h5ad", matrix, [genes[0], f"{genes[1]}_TotalSeqB", "IgG"], rng)
+    found = read_proteins(tmp_path / "p.h5ad", "protein", matrix.cell_id, genes)
+    np.testing.assert_array_equal(found.gene, [0, 1])
+    assert found.name == (genes[0], f"{genes[1]}_TotalSeqB")
+    logs = np.log1p(table.loc[matrix.cell_id].to_numpy())
+    np.testing.assert_allclose(found.level, (logs - logs.mean(axis=1)[:, None])[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("protein", "gene"),
+    [("CD19", "CD19"), ("cd19", "CD19"), ("CD19_TotalSeqB", "CD19"), ("CD8a-1", "Cd8A"),
+     ("IgG1", None), ("CD3", None), ("Ab", None)],
+)  # fmt: skip
+def test_proteins_have_the_gene_of_their_name_or_first_word(protein, gene):
+    genes = ["CD3E", "Cd8A", "CD19", "ab", "AB"]  # two genes differ from Ab by capitals only
+    assert matched([protein], genes) == ({} if gene is None else {0: genes.index(gene)})
+
+
+def test_of_two_proteins_with_one_gene_the_first_counts():
+    assert matched(["CD19", "CD19-2"], ["CD19"]) == {0: 0}
+
+
+def test_rna_and_protein_correlate_as_scipy_says(rng):
+    """Genes or proteins that are the same everywhere are left out; nothing is left: NaN."""
+    rna, protein = rng.random((30, 3)), rng.random((30, 3))
+    rna[:, 2] = 1
+    expected = np.mean([stats.spearmanr(rna[:, k], protein[:, k]).statistic for k in (0, 1)])
+    assert rna_protein(rna, protein) == pytest.approx(expected)
+    assert np.isnan(rna_protein(np.ones((30, 1)), protein[:, :1]))
+
+
+def test_expected_rna_follows_proteins_that_were_counted(matrix, tmp_path, rng):
+    """Truth known: proteins are drawn around the genes' true means, so the controls see them."""
+    cite_seq(tmp_path / "p.h5ad", matrix, list(matrix.gene_id[:6]), rng)
+    proteins = read_proteins(tmp_path / "p.h5ad", "protein", matrix.cell_id, matrix.gene_id)
+    own = Later(matrix, proteins).of_controls(5)
+    mixed = Proteins(rng.permutation(proteins.level), proteins.gene, proteins.name)
+    other = Later(matrix, mixed).of_controls(5)
+    for control in (RAW, PCA):
+        assert own[control]["rna_protein"] > 0.15 > abs(other[control]["rna_protein"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("key", "has no obsm\\['other'\\]; there are protein"),
+        ("cells", "lacks 1 of the 200 prepared cells"),
+        ("names", "none of the 2 proteins"),
+        ("negative", "must hold counts of proteins, but has negative"),
+        ("array", "is a plain array without names"),
+        ("loom", "from .h5ad files only"),
+    ],
+)
+def test_protein_counts_that_cannot_be_used_are_told(matrix, tmp_path, rng, change, words):
+    path, genes = tmp_path / "p.h5ad", list(matrix.gene_id[:2])
+    cite_seq(path, matrix, ["IgG1", "IgG2"] if change == "names" else genes, rng)
+    adata = anndata.read_h5ad(path)
+    if change == "cells":
+        adata = adata[1:].copy()
+    if change == "negative":
+        adata.obsm["protein"] = adata.obsm["protein"] - 1000
+    if change == "array":
+        adata.obsm["protein"] = adata.obsm["protein"].to_numpy()
+    adata.write_h5ad(path)
+    source = "p.loom" if change == "loom" else path
+    with pytest.raises(CountaeError, match=words):
+        read_proteins(
+            source, "other" if change == "key" else "protein", matrix.cell_id, matrix.gene_id
+        )

@@ -136,8 +136,8 @@ def test_the_sentence_names_the_ends_and_who_fell_behind_the_null():
     rows += [one("zinb", 5.0, 5.0, level=0.5)]
     assert sentence(rows, clean=1.0) == (
         "Against clean counts, the score at 0.1 fares best with NB (+0.100, +0.090 to +0.110), "
-        "worst with MSE counts (+0.900, +0.890 to +0.910). Better than the refitted null for sure: NB; worse for "
-        "sure: MSE counts."
+        "worst with MSE counts (+0.900, +0.890 to +0.910). Better than the refitted null "
+        "for sure: NB; worse for sure: MSE counts."
     )
 
 

@@ -214,6 +214,21 @@ def test_stress_tests_end_in_a_file_for_the_report(tmp_path):
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
+def test_later_use_reads_the_proteins_of_the_source(tmp_path):
+    """The key is an option of `downstream` alone; a change of the proteins runs it again."""
+    source = tmp_path / "cite.h5ad"
+    source.touch()
+    rows = "id\tsource\tlabel_key\tprotein_key\tgenes\n"
+    rows += f"cite\t{source}\ttype\tprotein_expression\tall\nplain\t{source}\ttype\t\tall\n"
+    folder = configured(tmp_path, TINY | {"downstream": True}, rows=rows)
+    done = snakemake(folder, "--dry-run", "--printshellcmds")
+    lines = (done.stdout + done.stderr).splitlines()
+    commands = [line for line in lines if " countae " in line or "countae downstream" in line]
+    (cite,) = [line for line in commands if "downstream results/cite " in line]
+    assert f"--protein-source {source} --protein-key protein_expression" in cite
+    assert len([line for line in commands if "protein" in line]) == 1
+
+
 def test_a_printed_command_is_one_verb(tmp_path):
     done = snakemake(configured(tmp_path), "--dry-run", "--printshellcmds")
     text = done.stdout + done.stderr

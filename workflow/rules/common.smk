@@ -157,6 +157,27 @@ def source_argument(wildcards, input):
     return ";".join(map(str, input.source)) or DATASETS[wildcards.dataset]["source"]
 
 
+def protein_file(wildcards):
+    """The file whose obsm has protein counts of a data set's cells, where a key is named."""
+    return (
+        source_files(wildcards)[:1]
+        if DATASETS[wildcards.dataset]["protein_key"]
+        else []
+    )
+
+
+def protein_options(wildcards, input):
+    """That file and key as options of `countae downstream`."""
+    key = DATASETS[wildcards.dataset]["protein_key"]
+    return (
+        as_options(
+            {"protein_source": ";".join(map(str, input.proteins)), "protein_key": key}
+        )
+        if key
+        else ""
+    )
+
+
 def gene_files(wildcards):
     """File with the genes of a data set, where one is named."""
     genes = DATASETS[wildcards.dataset]["genes"]
@@ -176,7 +197,7 @@ except CountaeError as error:
 def row_options(wildcards):
     """A data set's row as options of `countae prepare`."""
     row = dict(DATASETS[wildcards.dataset])
-    del row["id"], row["source"]
+    del row["id"], row["source"], row["protein_key"]
     return as_options({key: value for key, value in row.items() if value})
 
 

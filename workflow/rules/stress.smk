@@ -71,6 +71,7 @@ rule downstream:
         ),
         counts="results/{dataset}/counts.h5ad",
         triage=triage_of,
+        proteins=protein_file,
     output:
         "results/{dataset}/downstream.json",
     log:
@@ -91,9 +92,10 @@ rule downstream:
         folder=subpath(output[0], parent=True),
         arms=as_options({"likelihoods": SETTINGS["likelihoods"], "seeds": SEEDS}),
         settings=as_options({"level": SETTINGS["verdict"]["level"]}),
+        proteins=protein_options,
         code=fingerprint("downstream"),
     message:
         "Judge clusters, neighbours and markers of each loss on {wildcards.dataset}"
     shell:
-        "countae downstream {params.folder:q} {output:q} {params.arms} {params.settings}"
+        "countae downstream {params.folder:q} {output:q} {params.arms} {params.settings} {params.proteins}"
         " --threads {threads} --device {resources.device} > {log:q} 2>&1"

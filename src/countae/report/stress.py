@@ -32,6 +32,7 @@ LATER = {
     "knn_overlap": ("Overlap of neighbours", "between halves of the molecules"),
     "marker_recovery": ("Markers recovered", "share, of held-out cells"),
 }
+PROTEIN = {"rna_protein": ("RNA and protein", "rank correlation")}  # where proteins were counted
 MEASURES = {
     "change": ("Change of the log score", "nats per entry, lower is better"),
     "lead": ("Lead over the refitted null", "nats per entry, above 0 is better"),
@@ -212,30 +213,39 @@ def later(data: Dataset) -> dict[str, Any] | None:
             "countae wrote it. Fix: make it again with `countae downstream`."
         )
     measures, confidence = data.downstream["measures"], data.downstream["confidence"]
+    words = {name: text for name, text in (LATER | PROTEIN).items() if name in measures}
     return {
-        "sentences": [(LATER[name][0], measures[name]["sentence"]) for name in LATER],
-        "table": _later_table(data, measures),
+        "sentences": [(text[0], measures[name]["sentence"]) for name, text in words.items()],
+        "table": _later_table(data, measures, words),
         "hint": f"Higher is better. In brackets: {percent(confidence)} interval over seeds; it "
         "does not say what other cells would give. NMI and ARI take the best of Leiden over a "
         "grid of resolutions. Neighbours overlap between the two halves of each cell’s molecules. "
-        "Markers: the genes that a rank-sum test puts first in each label of the raw test cells, and how "
-        "many of these are put first by the denoised counts of the other cells.",
+        "Markers: the genes that a rank-sum test puts first in each label of the raw test cells, "
+        "and how many of these are put first by the denoised counts of the other cells."
+        + (
+            " RNA and protein: mean over proteins of Spearman’s correlation, over test cells, of "
+            "a protein with the expected counts of its gene."
+            if "rna_protein" in words
+            else ""
+        ),
     }
 
 
-def _later_table(data: Dataset, measures: dict[str, Any]) -> Table:
+def _later_table(
+    data: Dataset, measures: dict[str, Any], words: dict[str, tuple[str, str]]
+) -> Table:
     """A row per loss and per control, a column per measure."""
-    known = {name: [measures[k]["losses"].get(name) for k in LATER] for name in data.losses}
+    known = {name: [measures[k]["losses"].get(name) for k in words] for name in data.losses}
     rows = [
         ([Cell(short(name), mark="name"), *map(_seeds, found)], "own")
         for name, found in known.items()
         if any(found)
     ]
-    controls = dict.fromkeys(name for k in LATER for name in measures[k]["controls"])
+    controls = dict.fromkeys(name for k in words for name in measures[k]["controls"])
     for name in controls:
-        found = [measures[k]["controls"].get(name) for k in LATER]
+        found = [measures[k]["controls"].get(name) for k in words]
         rows.append(([Cell(name, mark="name"), *map(_plain, found)], "control own"))
-    columns = [Column("Loss", numeric=False), *(Column(*words) for words in LATER.values())]
+    columns = [Column("Loss", numeric=False), *(Column(*text) for text in words.values())]
     return Table("Later use of each loss", columns, rows)
 
 

@@ -122,6 +122,20 @@ def test_later_use_stands_beside_the_controls(results, text):
     }  # fmt: skip
 
 
+def test_proteins_are_a_column_where_they_were_counted(results, text):
+    results.downstream = results.later()
+    assert "Spearman" not in text(results)
+    results.downstream["measures"]["rna_protein"] = {
+        "losses": {}, "controls": {"no denoising": 0.31}, "sentence": "Not known for these cells.",
+    }  # fmt: skip
+    page = text(results)
+    assert "<strong>RNA and protein:</strong> Not known" in page
+    assert "Spearman’s correlation" in page
+    table = stress.later(load(results.write()))["table"]
+    assert [column.label for column in table.columns][-1] == "RNA and protein"
+    assert table.rows[-2][0][-1].text == "0.3100"
+
+
 def test_what_is_not_known_of_later_use_is_a_dash(results):
     results.downstream = results.later()
     none = {"losses": {}, "controls": {}, "sentence": "Not known for these cells."}
