@@ -20,7 +20,7 @@ from countae.cli_stress import downstream, stress, stress_table
 from countae.cli_tell import explain, rank, referee
 from countae.cli_verdict import bootstrap, rehearse, verdict
 from countae.config import Source
-from countae.errors import CountaeError, StorageError, told
+from countae.errors import ConfigError, CountaeError, StorageError, told
 from countae.files import lack_of_room
 from countae.options import (
     LARGEST_SEED,
@@ -284,6 +284,8 @@ def report(
     """
     from countae.report import write_report
 
+    if output.suffix not in (".html", ".htm"):
+        raise ConfigError(f"{output}: the report is a page. Fix: name it {output.stem}.html.")
     write_report(folders, output, title=title)
     log.print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 

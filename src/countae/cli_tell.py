@@ -55,7 +55,9 @@ def rank(
 
 
 def explain(
-    verdicts: Annotated[list[Path], typer.Argument(help="verdict.json files.")],
+    verdicts: Annotated[
+        list[Path], typer.Argument(help="verdict.json files, or folders of results.")
+    ],
     short: Annotated[
         bool, typer.Option("--short/--long", help="One sentence, or the reasons as well.")
     ] = False,
@@ -66,7 +68,8 @@ def explain(
     """
     from countae.prose import TOLD, explained
 
-    read = [_known(path, "verdict.json", *TOLD) for path in verdicts]
+    files = [path / "verdict.json" if path.is_dir() else path for path in verdicts]
+    read = [_known(path, "verdict.json", *TOLD) for path in files]
     for number, found in enumerate(read):
         if short:
             typer.echo(found["sentence"])

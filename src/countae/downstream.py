@@ -247,18 +247,21 @@ def _sentence(
         return "Not known for these cells."
     best, worse = max(rows, key=lambda loss: rows[loss]["value"]), behind(values, level)
     told = f"{short(best)} is highest, {rows[best]['value']:.3f}"
-    if interval := rows[best]["interval"]:
-        told += f" ({interval[0]:.3f} to {interval[1]:.3f} over {rows[best]['seeds']} seeds)"
+    seeds, interval = rows[best]["seeds"], rows[best]["interval"]
+    if interval:
+        told += f" ({interval[0]:.3f} to {interval[1]:.3f} over {seeds} seeds)"
     same = [short(loss) for loss in values if loss != best and loss not in worse]
-    if rows[best]["seeds"] < 2:
+    if seeds < 2:
         told += "; one seed says nothing of differences between losses"
     elif not worse:
-        told += "; the losses tie: none is lower beyond chance between seeds"
+        told += f"; {seeds} seeds do not tell the losses apart"
     else:
         told += f"; not told apart from it: {', '.join(same) or 'none'}"
         told += f"; lower: {', '.join(short(loss) for loss in worse)}"
     rest = ", ".join(f"{name} {value:.3f}" for name, value in controls.items())
-    return f"{told}. Controls: {rest or 'none'}."
+    above = [name for name, value in controls.items() if value > rows[best]["value"]]
+    told += f". Controls: {rest or 'none'}."
+    return f"{told} No loss reaches {' or '.join(above)}." if above else told
 
 
 def halves(matrix: CountMatrix) -> list[CountMatrix]:

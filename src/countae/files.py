@@ -190,11 +190,15 @@ def write_json(path: str | Path, content: dict[str, Any]) -> None:
 def read_json(path: str | Path) -> dict[str, Any]:
     """Content of a JSON file that countae wrote."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(), parse_constant=_not_finite)
     except (ValueError, RecursionError) as error:  # no text at all is a ValueError too
         raise ScoreError(
             f"{path}: is no JSON that countae wrote, or is damaged ({error}). Fix: make it again."
         ) from error
+
+
+def _not_finite(name: str) -> float:
+    raise ValueError(f"has the number {name}")
 
 
 def with_keys(path: str | Path, what: str, *keys: str) -> dict[str, Any]:

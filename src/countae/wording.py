@@ -20,9 +20,14 @@ def confidence(level: float) -> str:
     return f"{100 * (1 - level):g} %"
 
 
+def decimals(size: float) -> int:
+    """How many decimals a number below 10 needs: four, or up to six for its first digit."""
+    return 6 if 5e-7 <= size < 5e-6 else 5 if 5e-6 <= size < 5e-5 else 4
+
+
 def fixed(value: float, *, sign: bool = False) -> str:
-    """A number with four decimals and a minus sign; what rounds to zero has no sign."""
-    text = f"{value:{'+' if sign else ''}.4f}"
+    """A number with its decimals and a minus sign; what rounds to zero has no sign."""
+    text = f"{value:{'+' if sign else ''}.{decimals(abs(value))}f}"
     return text.replace("-", "−") if float(text) else "0.0000"
 
 
@@ -188,9 +193,13 @@ def _against_bootstrap(condition: dict[str, Any], what: str) -> str:
     """A statistic beside its values on data drawn from the simpler family."""
     return (
         f"{what} {fixed(condition['observed'])} against at most "
-        f"{fixed(condition['bootstrap_largest'])} in {condition['replicates']} data sets without "
-        "it"
+        f"{fixed(condition['bootstrap_largest'])} in {sets(condition['replicates'])} without it"
     )
+
+
+def sets(number: int) -> str:
+    """So many data sets."""
+    return f"{number} data {'set' if number == 1 else 'sets'}"
 
 
 def overdispersion_reason(
@@ -293,7 +302,7 @@ def _power(power: dict[str, Any]) -> str:
     """Whether extra zeros would be seen if they were there."""
     if not power["replicates"]:
         return "; whether extra zeros would be seen here was not tested"
-    seen = f"{power['seen']} of {power['replicates']} data sets drawn with them"
+    seen = f"{power['seen']} of {sets(power['replicates'])} drawn with them"
     if power["met"] is None:
         return f"; whether extra zeros would be seen here is open (they were in {seen})"
     if power["met"]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from report_results import Results
+from report_results import MORE, Results
 
 from countae.report import write_report
 
@@ -65,6 +65,7 @@ def two(tmp_path_factory) -> Path:
     for name in ("first", "second"):
         made = Results(root)
         made.dataset = made.folder = name
+        made.losses += MORE
         made.stress, made.downstream = made.stressed(), made.later()
         folders.append(made.write())
     with pytest.MonkeyPatch.context() as patch:

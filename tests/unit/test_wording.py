@@ -24,7 +24,8 @@ def test_short_names_keep_their_acronyms(name, expected):
     ("value", "sign", "expected"),
     [
         (0.12345, False, "0.1235"), (-0.00026, False, "−0.0003"), (0.02, True, "+0.0200"),
-        (-0.00001, False, "0.0000"), (-0.00001, True, "0.0000"), (0.00001, True, "0.0000"),
+        (-0.00001, False, "−0.00001"), (0.0000034, True, "+0.000003"), (0.00003, True, "+0.00003"),
+        (-1e-9, False, "0.0000"), (-1e-9, True, "0.0000"), (1e-9, True, "0.0000"),
     ],
 )  # fmt: skip
 def test_numbers_have_a_minus_and_zero_has_no_sign(value, sign, expected):

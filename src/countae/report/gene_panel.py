@@ -10,7 +10,7 @@ import altair as alt
 from countae.report.figures import Figure, figure, layered, loss_colour, loss_shape, values
 from countae.report.histograms import UNIT, Histograms
 from countae.report.load import Dataset
-from countae.report.look import GREY
+from countae.report.look import GREY, percent
 from countae.wording import short
 
 OBSERVED, EXPECTED = "observed", "expected"  # names of the data that the page fills in
@@ -28,11 +28,23 @@ def gene_panel(data: Dataset, histograms: Histograms, gene: str) -> Figure:
     units = histograms.of_genes([gene]).units()
     shares = {name: [UNIT * of_bin[0] for of_bin in of_bins] for name, of_bins in units.items()}
     observed = [
-        {"at": at, "from": at - 0.45, "to": at + 0.45, "share": share, "zero": 0}
+        {
+            "at": at,
+            "from": at - 0.45,
+            "to": at + 0.45,
+            "share": share,
+            "zero": 0,
+            "said": f"{histograms.bins[at]} counts: {percent(share)} of the cells",
+        }
         for at, share in enumerate(shares.pop(""))
     ]
     expected = [
-        {"at": at + 0.84 * ((k + 0.5) / len(shares) - 0.5), "share": share, "loss": short(name)}
+        {
+            "at": at + 0.84 * ((k + 0.5) / len(shares) - 0.5),
+            "share": share,
+            "loss": short(name),
+            "said": f"{short(name)}, {histograms.bins[at]} counts: {percent(share)} expected",
+        }
         for k, (name, of_loss) in enumerate(shares.items())
         for at, share in enumerate(of_loss)
     ]
@@ -55,13 +67,13 @@ def _drawn(data: Dataset, bins: list[str], observed: Any, expected: Any, gene: s
             grid=False, labelOverlap=True,
         ),
     }  # fmt: skip
-    tip = alt.Tooltip("share:Q", format=".3~%")
+    said = {"description": alt.Description("said:N"), "tooltip": [alt.Tooltip("said:N")]}
     bars = (
         alt.Chart(observed)
         .mark_rect(color=GREY, opacity=0.45)
         .encode(
             x=alt.X("from:Q", **count), x2=alt.X2("to"), y=alt.Y("share:Q", **share),
-            y2=alt.Y2("zero"), tooltip=[tip],
+            y2=alt.Y2("zero"), **said,
         )
     )  # fmt: skip
     dots = (
@@ -69,7 +81,7 @@ def _drawn(data: Dataset, bins: list[str], observed: Any, expected: Any, gene: s
         .mark_point(filled=True, size=60, opacity=1)
         .encode(
             x=alt.X("at:Q"), y=alt.Y("share:Q", **share), color=loss_colour(data),
-            shape=loss_shape(data), tooltip=[alt.Tooltip("loss:N"), tip],
+            shape=loss_shape(data), **said,
         )
     )  # fmt: skip
     return figure(

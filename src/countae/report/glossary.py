@@ -53,7 +53,8 @@ WORDS = {
     "are between donors where donors are known.",
     "gene mean, the null": "No network: each gene's average times the cell's library size. A "
     "network that does not beat it has learnt nothing useful.",
-    "oracle": "The distribution that simulated data were drawn from; nothing should beat it.",
+    "oracle": "The distribution that simulated data were drawn from; nothing beats it but by "
+    "chance.",
     "nats/entry": "Unit of the log score, per gene and cell. A difference of 0.01 means that the "
     "better loss gave the held-out counts a probability 1 % higher, on (geometric) average.",
     "held-out entry": "A count of a test cell, predicted while hidden from the network and from "
@@ -68,8 +69,9 @@ WORDS = {
     "Several seeds show how much chance there is in a fit.",
     "zero inflation": "Zeros beyond those that the negative binomial makes by itself. It is "
     "asserted only if four conditions hold; a ZINB network that wins is not enough.",
-    "false discovery rate (FDR)": "Of the genes called significant, the share that is so by "
-    "chance. p-values are adjusted for the number of genes (Benjamini and Hochberg).",
+    "false discovery rate (FDR)": "Of the genes called significant, the share that is "
+    "expected to be so by chance. p-values are adjusted for the number of genes (Benjamini and "
+    "Hochberg).",
     "mean and inverse dispersion": "The mean μ is the expected count. The inverse dispersion θ "
     "sets the spread: variance μ + μ²/θ; a large θ is Poisson.",
     "genes with a known θ": "Genes whose inverse dispersion can be known at this depth: the "

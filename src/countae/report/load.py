@@ -11,6 +11,7 @@ import numpy as np
 
 from countae.errors import ScoreError
 from countae.files import read_table, with_keys
+from countae.registry import shown
 from countae.wording import short
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ OF_GENES = {
     "nb": ["expected_zero_fraction", "dispersion_standard_error"],
 }  # fmt: skip
 COLUMNS = ["noise", "metric", "level", "id", "value"]
+OUTCOMES = {"winner", "tie", "undecided", "abstain"}
 VERDICT_KEYS = {"titles", "axes", "story", "overdispersion", "zero_inflation", "errors_by"}
 TRIAGE_KEYS = (
     "source", "row", "settings", "raw", "modelled", "parts", "removed_cells", "removed_genes",
@@ -185,7 +187,7 @@ def load(folder: Path) -> Dataset:
         ]
         for loss in losses
     }
-    latents = read_latents(folder / f"{folder.name}.h5ad", losses)
+    latents = read_latents(_exported(folder), losses)
     scores = _scores(folder, losses, seeds)
     referee, stress, downstream = (
         with_keys(folder / name, name, *keys) if (folder / name).is_file() else None
@@ -197,6 +199,13 @@ def load(folder: Path) -> Dataset:
     )  # fmt: skip
 
 
+def _exported(folder: Path) -> Path:
+    """The file of `countae export`: that of the folder's name, or the only one there is."""
+    named = folder / f"{folder.name}.h5ad"
+    others = [path for path in folder.glob("*.h5ad") if path.name != "counts.h5ad"]
+    return others[0] if not named.exists() and len(others) == 1 else named
+
+
 def _verdict(path: Path) -> dict[str, Any]:
     verdict = with_keys(path, "verdict.json")
     lacking = sorted(VERDICT_KEYS - {*verdict})
@@ -205,6 +214,13 @@ def _verdict(path: Path) -> dict[str, Any]:
             f"{path}: must have the keys {', '.join(sorted(VERDICT_KEYS))}, but lacks "
             f"{', '.join(lacking)}. An older countae wrote it. Fix: make it again with `countae "
             "verdict`."
+        )
+    unknown = {verdict["recommended"]} - {*verdict["titles"], None}
+    wrong = {axis["outcome"] for axis in verdict["axes"].values()} - OUTCOMES
+    if unknown or wrong:
+        raise ScoreError(
+            f"{path}: names {shown(next(iter(unknown | wrong)))}, which is neither a compared "
+            "loss nor an outcome. Was it edited? Fix: make it again with `countae verdict`."
         )
     return verdict
 

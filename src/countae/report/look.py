@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from countae.wording import short
+from countae.wording import decimals, short
 
 DIGITS = 5  # significant, in data for figures
 # Okabe & Ito 2008; yellow, which is hard to see on white, comes last
@@ -38,11 +38,8 @@ def number(value: float | None, *, sign: bool = False) -> str:
     if value != 0 and size < 5e-7:
         mantissa, exponent = f"{value:{'+' if sign else ''}.1e}".split("e")
         return f"{mantissa} × 10{str(int(exponent)).translate(SUPERSCRIPT)}".replace("-", "−")
-    if value != 0 and size < 5e-5:
-        decimals = 5 if size >= 5e-6 else 6
-    else:
-        decimals = 4 if size < 10 else 3 if size < 100 else 1 if size < 1000 else 0
-    return f"{value:{'+' if sign else ''},.{decimals}f}".replace("-", "−")
+    places = decimals(size) if size < 10 else 3 if size < 100 else 1 if size < 1000 else 0
+    return f"{value:{'+' if sign else ''},.{places}f}".replace("-", "−")
 
 
 def whole(value: float) -> str:

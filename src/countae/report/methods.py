@@ -89,8 +89,8 @@ def _networks(data: Dataset) -> str:
     folds = data.triage["settings"]["split"]["folds"]
     return (
         f"{network_text(record['network'], _used(data, 'network'))} All started at the gene's "
-        "mean, NB and ZINB with the noise that is most probable around it, other losses with "
-        "moments. All had the same budget: AdamW with step size "
+        "mean, with the noise that is most probable around it where a loss has the dispersion of "
+        "NB or ZINB, else with moments. All had the same budget: AdamW with step size "
         f"{training['learning_rate']}, reached over the first {record['warm_up_steps']} steps"
         f"{halving}, and weight decay {training['weight_decay']}, "
         f"{training['batch_size']} cells per step, at most "
@@ -169,9 +169,10 @@ def _story(data: Dataset) -> str:
         "because errors of the means look like noise. Around the best means that any network "
         "found, Poisson, NB, ZINB and normal noise were compared. The story is Poisson unless a "
         "step is earned, and normal where normal noise is better than all the others. "
-        "Overdispersion needs two things: NB noise leads Poisson noise by more than what does not "
+        "Overdispersion asks that the networks can be compared at all, and needs two "
+        "things: NB noise leads Poisson noise by more than what does not "
         "matter, and the lead is larger than on counts drawn from the Poisson fit. Zero inflation "
-        "needs four: ZINB noise leads NB noise likewise; the share of genes that the test of "
+        "needs four more: ZINB noise leads NB noise likewise; the share of genes that the test of "
         "extra zeros (the likelihood ratio of ZINB and NB noise around the NB network's means, "
         f"after Self and Liang) calls significant at a false discovery rate of {level} is larger "
         "than on counts drawn from the NB fit; so is the lead of the ZINB network over the NB "

@@ -6,6 +6,7 @@ let figures = read("figures");
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const views = new Map(), repaint = new Map(); // of figures and of pictures of genes, by identifier
 const MANY_MARKS = 3000;
+const DIRECTION = /[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g; // marks that turn what follows a name
 const PAGE = 25;
 const MANY_FIGURES = 120; // above, a figure is drawn when it comes near the screen, or to print
 // The palette's blue is dim on a dark ground; beside its sky blue it stays, to be told from it.
@@ -47,14 +48,20 @@ function eachPart(node, visit) {
   for (const [key, item] of Object.entries(node)) if (key !== "data" && key !== "datasets") eachPart(item, visit);
 }
 
-// Legends and titles that fit into the width: a letter takes seven pixels, a symbol forty.
+// Legends and titles that fit beside the vertical axis: a letter takes seven pixels, a symbol fifty.
+const letters = (names) => Math.max(0, ...(Array.isArray(names) ? names : []).map((name) => String(name).length));
+
 function fitted(spec, width) {
-  let longest = 1;
+  let longest = 1, beside = 6;
   eachPart(spec, (part) => {
-    for (const name of Array.isArray(part.domain) ? part.domain : []) longest = Math.max(longest, String(name).length);
-    if (part.x && typeof part.x.title === "string") part.x.title = inLines(part.x.title, (width - 60) / 7);
+    longest = Math.max(longest, letters(part.domain));
+    beside = Math.max(beside, letters(part.y && part.y.sort));
   });
-  return Math.max(1, Math.min(8, Math.floor(width / (40 + 7 * longest))));
+  const room = width - Math.min(160, 7 * beside) - 20;
+  eachPart(spec, (part) => {
+    if (part.x && typeof part.x.title === "string") part.x.title = inLines(part.x.title, room / 7);
+  });
+  return Math.max(1, Math.min(8, Math.floor(room / (50 + 7 * longest))));
 }
 
 function inLines(text, most) {
@@ -357,7 +364,8 @@ function genePanel(key, columns) {
   let shares = null;
   async function show(k) {
     const gene = columns.gene[k];
-    title.textContent = `${gene}: observed and expected counts`;
+    const words = `Counts of ${gene}, observed and expected by each loss`;
+    title.textContent = `${gene.replace(DIRECTION, "")}: observed and expected counts`;
     const said = [
       ["class", named(columns.class[k])], ["observed mean", shown(columns.mean[k])],
       ...names.map((name) => [`log score ${losses[name.slice("log_score_".length)]}`, shown(columns[name][k])]),
@@ -370,17 +378,23 @@ function genePanel(key, columns) {
     }));
     place.querySelector(".missing").hidden = k < data.n;
     plot.hidden = k >= data.n;
-    plot.setAttribute("aria-label", `Figure: counts of ${gene}, observed and expected by each loss`);
     if (k >= data.n) return;
     shares = shares || await unpacked(data.packed);
     const names_of = Object.keys(losses), of = (name, bin) => shares[name][bin][k] * unit;
     const last = Math.max(...Object.values(shares).map((bins) => bins.findLastIndex((bin) => bin[k] > 0)));
     const bins = data.bins.slice(0, last + 1).map((_, at) => at);
-    const observed = bins.map((at) => ({ at, from: at - 0.45, to: at + 0.45, share: of("", at), zero: 0 }));
-    const expected = names_of.flatMap((name, j) => bins.map((at) => (
-      { at: at + 0.84 * ((j + 0.5) / names_of.length - 0.5), share: of(name, at), loss: losses[name] })));
+    const said = (share) => `${(100 * share).toFixed(1)} %`;
+    const observed = bins.map((at) => ({
+      at, from: at - 0.45, to: at + 0.45, share: of("", at), zero: 0,
+      said: `${data.bins[at]} counts: ${said(of("", at))} of the cells`,
+    }));
+    const expected = names_of.flatMap((name, j) => bins.map((at) => ({
+      at: at + 0.84 * ((j + 0.5) / names_of.length - 0.5), share: of(name, at), loss: losses[name],
+      said: `${losses[name]}, ${data.bins[at]} counts: ${said(of(name, at))} expected`,
+    })));
     const before = views.get(plot.id);
-    views.set(plot.id, await embed(plot, data.spec, { datasets: { observed, expected } }));
+    views.set(plot.id, await embed(plot, data.spec, { description: words, datasets: { observed, expected } }));
+    plot.setAttribute("aria-label", `Figure: ${words}`);
     repaint.set(plot.id, () => show(k));
     if (before) before.finalize();
   }

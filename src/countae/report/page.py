@@ -35,6 +35,7 @@ from countae.wording import short
 HERE = Path(__file__).parent
 LARGEST_PAGE = 8_000_000  # bytes; above, browsers and mail get slow
 GENE_BYTES, PANEL_BYTES = 1_900_000, 800_000  # of all data sets together
+DIRECTION = dict.fromkeys([0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 DOTS, CELLS = 80_000, 100_000  # of all small figures together, one per data set and loss
 FEWEST = 200  # in one figure
 LABELS = ["silhouette", "knn_purity", "nmi", "ari"]
@@ -86,7 +87,7 @@ def render(datasets: list[Dataset], *, title: str, ranks: dict[str, Any] | None 
     datasets = _thinned(datasets)
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        trim_blocks=True, lstrip_blocks=True, finalize=_undirected,
     )  # fmt: skip
     environment.filters["code"] = _code
     page = Page(n_datasets=len(datasets))
@@ -141,6 +142,11 @@ def _check_names(datasets: list[Dataset]) -> None:
                 f"The data set {name!r} was given {names.count(name)} times. Fix: name each "
                 "folder once."
             )
+
+
+def _undirected(value: Any) -> Any:
+    """Text without the marks by which a name of data turns the direction of what follows it."""
+    return value.translate(DIRECTION) if isinstance(value, str) else value
 
 
 def _overview(datasets: list[Dataset], sections: list[dict[str, Any]]) -> Any:

@@ -188,4 +188,4 @@ def _amount(name: str, value: float, *, unit: bool = True) -> str:
 
 def _chance(p: float) -> str:
     """How likely a further simulated data set would go as far."""
-    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
+    return f"Student's t prediction: {'p < 0.0001' if p < 1e-4 else f'p = {p:.2g}'}"

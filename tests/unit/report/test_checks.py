@@ -69,7 +69,7 @@ def test_conditions_of_both_steps_have_states_and_numbers(data):
     )
     assert first.conditions[1].detail == (
         "observed: +0.0123 nats/entry; largest in 5 simulated Poisson data sets: +0.0040 "
-        "nats/entry (mean +0.0020); p = 0.0012"
+        "nats/entry (mean +0.0020); Student's t prediction: p = 0.0012"
     )
     share, gap, leads_normal, normal, valid, power = second.conditions[1:]
     assert power.detail == "seen in 1 of 2 simulated data sets with extra zeros"

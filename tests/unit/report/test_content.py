@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 from countae import likelihoods, metrics
+from countae.errors import ScoreError
 from countae.report import (
     bibliography,
     commands,
@@ -30,6 +32,7 @@ from countae.report import (
 )
 from countae.report.embed import by_column
 from countae.report.load import load
+from countae.wording import short
 
 
 def inline(spec: dict) -> list[list[dict]]:
@@ -159,8 +162,71 @@ def test_interval_of_a_card_keeps_the_order(data):
         place = card.interval
         ends = [place.band_low, place.zero, place.band_high, place.low, place.value, place.high]
         assert ends == sorted(ends)
+        assert place.zero - place.band_low == pytest.approx(place.band_high - place.zero, abs=0.02)
         assert 0 <= ends[0]
         assert ends[-1] <= 100
+
+
+def test_the_scale_of_a_card_is_that_of_its_numbers(data):
+    """Positions are a straight line through the numbers: of the interval, zero and ±δ."""
+    for card, axis in zip(story.cards(data), data.verdict["axes"].values(), strict=True):
+        place, (low, high) = card.interval, axis["interval"]
+        known = {0.0: place.zero, axis["delta"]: place.band_high, low: place.low, high: place.high,
+                 -axis["delta"]: place.band_low, axis["difference"]: place.value}  # fmt: skip
+        scale = (place.high - place.low) / (high - low)
+        for value, position in known.items():
+            assert position - place.zero == pytest.approx(scale * value, abs=0.05)
+
+
+def test_bars_of_what_is_explained_are_quantiles_over_genes(data):
+    """Oracle: NumPy's quantiles of the means over seeds; the caption says which."""
+    figure = fit_figures.explained(data)
+    assert "middle half of the genes; thin bar: middle 80 %" in figure.caption
+    table = data.points("native", "poisson_deviance_explained", level="gene")
+    rows = {row["loss"]: row for layer in inline(figure.spec) for row in layer if "median" in row}
+    for loss in data.losses:
+        wanted = np.quantile(table.loc[loss].clip(lower=-1), [0.1, 0.25, 0.5, 0.75, 0.9])
+        found = [rows[short(loss)][n] for n in ("low", "lower", "median", "upper", "high")]
+        np.testing.assert_allclose(found, wanted, rtol=1e-4)
+
+
+def test_few_errors_of_zeros_lie_on_the_edge(data):
+    """The axis holds at least 99 % of the genes of all losses."""
+    panels = fit_figures.zero_errors(data)
+    limits = {
+        tuple(p.spec["layer"][0]["encoding"]["y"]["scale"]["domain"]) for p in panels.figures
+    }
+    ((low, high),) = limits
+    errors = data.points("native", "zero_fraction_error", level="gene").loc[data.losses].abs()
+    assert low == -high
+    assert (errors > high).to_numpy().mean() <= 0.01
+    assert high <= errors.to_numpy().max() + 0.05
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda v: v["axes"]["overall"].update(difference=float("nan")), "has the number NaN"),
+        (lambda v: v["axes"]["overall"].update(outcome="banana"), "names 'banana'"),
+        (lambda v: v.update(recommended="nosuch"), "names 'nosuch'"),
+    ],
+)
+def test_a_verdict_that_was_edited_is_refused(results, change, words):
+    folder = results.write()
+    verdict = json.loads((folder / "verdict.json").read_text())
+    change(verdict)
+    (folder / "verdict.json").write_text(json.dumps(verdict))
+    with pytest.raises(ScoreError, match=words):
+        load(folder)
+
+
+def test_results_under_another_name_are_read(results):
+    folder = results.write()
+    other = folder.rename(folder.with_name("copied"))
+    assert load(other).latents.n_cells > 0
+    (other / "second.h5ad").touch()
+    with pytest.raises(ScoreError, match="copied.h5ad: the report takes the latent maps"):
+        load(other)
 
 
 def test_gene_classes_list_all_losses_even_with_no_gene(data):
