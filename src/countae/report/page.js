@@ -383,14 +383,14 @@ function genePanel(key, columns) {
     const names_of = Object.keys(losses), of = (name, bin) => shares[name][bin][k] * unit;
     const last = Math.max(...Object.values(shares).map((bins) => bins.findLastIndex((bin) => bin[k] > 0)));
     const bins = data.bins.slice(0, last + 1).map((_, at) => at);
-    const said = (share) => `${(100 * share).toFixed(1)} %`;
+    const inWords = (share) => `${(100 * share).toFixed(1)} %`;
     const observed = bins.map((at) => ({
       at, from: at - 0.45, to: at + 0.45, share: of("", at), zero: 0,
-      said: `${data.bins[at]} counts: ${said(of("", at))} of the cells`,
+      said: `${data.bins[at]} counts: ${inWords(of("", at))} of the cells`,
     }));
     const expected = names_of.flatMap((name, j) => bins.map((at) => ({
       at: at + 0.84 * ((j + 0.5) / names_of.length - 0.5), share: of(name, at), loss: losses[name],
-      said: `${losses[name]}, ${data.bins[at]} counts: ${said(of(name, at))} expected`,
+      said: `${losses[name]}, ${data.bins[at]} counts: ${inWords(of(name, at))} expected`,
     })));
     const before = views.get(plot.id);
     views.set(plot.id, await embed(plot, data.spec, { description: words, datasets: { observed, expected } }));

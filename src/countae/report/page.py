@@ -145,8 +145,11 @@ def _check_names(datasets: list[Dataset]) -> None:
 
 
 def _undirected(value: Any) -> Any:
-    """Text without the marks by which a name of data turns the direction of what follows it."""
-    return value.translate(DIRECTION) if isinstance(value, str) else value
+    """Text without the marks by which a name of data turns the direction of what follows it.
+
+    Data for the scripts are no text (but safe markup), and keep their names.
+    """
+    return value.translate(DIRECTION) if type(value) is str else value
 
 
 def _overview(datasets: list[Dataset], sections: list[dict[str, Any]]) -> Any:
