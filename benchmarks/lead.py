@@ -42,7 +42,7 @@ NETWORKS: dict[str, dict[str, Any]] = {"": {}, " linear": LINEAR}
 LOSSES = ["nb", "zinb", "poisson", "mse_log1p", "mse_counts"]
 MOVED, FEWER = " moved", " fewer cells"
 GLM, GLM_IN_SAMPLE = "glm_pca", "glm_pca in-sample noise"
-SIZES = {FEWER: 0.77}  # share of the training cells: so many less as validation cells are on lung
+FEWER_SHARE = 0.77  # of the training cells: on lung as many less as there are validation cells
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Scored:
     means: np.ndarray
 
     def save(self, path: Path, **notes: Any) -> None:
+        """Write one finished case."""
         path.parent.mkdir(exist_ok=True)
         write_json(path, {"own": [*self.own], "means": [*self.means], **notes})
 
@@ -102,10 +103,10 @@ def networks(matrix: CountMatrix, loss: str, seed: int, save: Callable[..., None
         steps = best_steps(model, data, np.flatnonzero(matrix.part == "validation"))
         model.latent_steps = steps
         calibrate(model, data, noise_cells(matrix))
-        seconds = {"chosen": time.process_time() - scored, "scored_before": scored - trained}
+        seconds = {"choosing": time.process_time() - scored, "unmoved": scored - trained}
         began = time.process_time()
         of_moved = of_network(model, matrix)
-        seconds["scored"] = time.process_time() - began
+        seconds["moved"] = time.process_time() - began
         save(f"{loss}{name}{MOVED}", of_moved, steps=steps, **seconds)
 
 
@@ -128,7 +129,7 @@ def glm_pca(matrix: CountMatrix, save: Callable[..., None]) -> None:
 def fewer(matrix: CountMatrix) -> CountMatrix:
     """The same test and validation cells, and fewer training cells."""
     train = np.flatnonzero(matrix.part == "train")
-    gone = np.random.default_rng(0).permutation(train)[round(SIZES[FEWER] * len(train)) :]
+    gone = np.random.default_rng(0).permutation(train)[round(FEWER_SHARE * len(train)) :]
     return matrix.subset(np.setdiff1d(np.arange(len(matrix.obs)), gone), slice(None))
 
 
@@ -142,7 +143,9 @@ def run(name: str, matrix: CountMatrix, seeds: list[int], losses: list[str], at:
         def save(contestant: str, scored: Scored, **notes: Any) -> None:
             told = contestant + more
             scored.save(place(told, seed), contestant=told, seed=seed, **notes)
-            print(name, told, seed, f"{scored.own.mean():.4f} {scored.means.mean():.4f}", flush=True)
+            print(
+                name, told, seed, f"{scored.own.mean():.4f} {scored.means.mean():.4f}", flush=True
+            )
 
         return save
 
@@ -183,25 +186,40 @@ def table(folder: Path, names: list[str], losses: list[str]) -> str:
     """Differences from the NB network at the defaults, and of each loss from itself unmoved."""
     known = {name: rows(folder / name / "lead") for name in names}
     known = {name: cases for name, cases in known.items() if "nb" in cases}
-    head = "| | " + " | ".join(known) + " |\n|" + "---|" * (len(known) + 1)
-    made = []
-    for title, column in {"Log score": "own", "Means alone": "means"}.items():
-        lines = [f"**{title}**, minus that of `nb` at the defaults.", "", head]
-        base = {n: np.mean([np.mean(c[column]) for c in k["nb"].values()]) for n, k in known.items()}
-        lines.append("| nb | " + " | ".join(f"{base[name]:.4f}" for name in known) + " |")
-        for other in [GLM, *([GLM_IN_SAMPLE] if column == "own" else []), "nb moved", "nb linear",
-                      "nb linear moved"]:  # fmt: skip
-            told = (
-                difference(cases[other], cases["nb"], column) if other in cases else "–"
-                for cases in known.values()
-            )
-            lines.append(f"| {other} | " + " | ".join(told) + " |")
-        made += [*lines, ""]
-    lines = ["**Moved**, minus the same network unmoved; own distribution. Steps in brackets.", "", head]
-    for loss in losses:
-        told = [moved(cases, loss) for cases in known.values()]
-        lines.append(f"| {loss} | " + " | ".join(told) + " |")
-    return "\n".join([*made, *lines])
+    others = [GLM, GLM_IN_SAMPLE, "nb moved", "nb linear", "nb linear moved"]
+    made = [
+        "**Log score**, and its difference from that of `nb` in thousandths.", "",
+        *compared(known, others, "own"), "",
+        "**Means alone**: the same with the NB noise that fits the test cells best.", "",
+        *compared(known, [other for other in others if other != GLM_IN_SAMPLE], "means"), "",
+    ]  # fmt: skip
+    small = {f"{name}, fewer": rows(folder / name / "lead_fewer") for name in names}
+    small = {name: cases for name, cases in small.items() if "nb" in cases}
+    if small:
+        told = f"**{FEWER_SHARE:.0%} of the training cells**, log score."
+        made += [told, "", *compared(small, [GLM, GLM_IN_SAMPLE, "nb moved"], "own"), ""]
+    made += ["**Moved**, minus the same unmoved; in brackets the steps that were chosen.", ""]
+    made += lines_of(known, {loss: lambda cases, loss=loss: moved(cases, loss) for loss in losses})
+    return "\n".join(made)
+
+
+def compared(known: dict[str, Any], others: list[str], column: str) -> list[str]:
+    """A table of differences from the NB network at the defaults."""
+
+    def level(cases: dict[str, Any]) -> str:
+        return f"{np.mean([case[column] for case in cases['nb'].values()]):.4f}"
+
+    def gap(cases: dict[str, Any], other: str) -> str:
+        return difference(cases[other], cases["nb"], column) if other in cases else "–"
+
+    told = {other: lambda cases, other=other: gap(cases, other) for other in others}
+    return lines_of(known, {"nb": level, **told})
+
+
+def lines_of(known: dict[str, Any], told: dict[str, Callable[[Any], str]]) -> list[str]:
+    """A table with a column for each data set."""
+    body = [f"| {' | '.join([name, *map(cell, known.values())])} |" for name, cell in told.items()]
+    return [f"| | {' | '.join(known)} |", "|" + "---|" * (len(known) + 1), *body]
 
 
 def moved(cases: dict[str, Any], loss: str) -> str:

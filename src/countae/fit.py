@@ -101,8 +101,8 @@ def fit(
 
     Each step hides a random 1/folds share of the entries and learns to predict exactly these,
     so that held-out scoring asks what training taught. The epoch with the lowest validation loss
-    is kept. Then the validation cells say how far cells are moved (``placing.best_steps``), and the
-    likelihood sets what its loss leaves open (``calibrate``).
+    is kept. Then the validation cells say how far cells are moved (``placing.best_steps``), and
+    the likelihood sets what its loss leaves open (``calibrate``).
 
     Parameters
     ----------

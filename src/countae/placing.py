@@ -37,17 +37,13 @@ def located(network: CountAutoencoder, task: Task) -> tuple[Tensor, Tensor]:
     return torch.cat(latent), torch.cat(size)
 
 
-def path(
-    network: CountAutoencoder, task: Task, steps: int
-) -> Iterator[tuple[Tensor, Tensor]]:
+def path(network: CountAutoencoder, task: Task, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Coordinates and sizes of a task's cells at the start and after each of some steps.
 
     Each step is one of Adam on the loss of the visible counts; the network stays as it is.
     """
     with torch.no_grad():
-        latent, size = network.encoded(
-            task.counts, task.size_factor, task.hidden, task.condition
-        )
+        latent, size = network.encoded(task.counts, task.size_factor, task.hidden, task.condition)
     yield latent.clone(), size
     latent = latent.to(network.input_mean.dtype, copy=True).requires_grad_()
     optimiser = torch.optim.Adam([latent], lr=STEP)
