@@ -109,6 +109,24 @@ def test_the_loss_of_visible_counts_falls_under_every_loss(small_nb, name):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_a_loss_of_whole_cells_is_that_of_their_visible_counts(small_nb):
+    """Oracle: scipy.stats.multinomial of the visible counts given their total, at two places."""
+    model = untrained(small_nb, "multinomial")
+    with torch.no_grad():
+        model.entry_heads["log_weight"].weight.mul_(20)
+    task = one_task(small_nb, np.flatnonzero(small_nb.part == "test")[:5])
+    counts, visible = small_nb.counts[task.seen.cells].toarray(), ~task.mask.T
+    found, expected = [], []
+    for latent in (torch.zeros(5, 3), torch.ones(5, 3)):
+        with torch.no_grad():
+            found.append(float(placing.visible_loss(model, task, latent, task.size_factor)))
+            rate = model.values_at(latent)["log_weight"].double().exp().numpy() * visible
+        share, seen = rate / rate.sum(axis=1, keepdims=True), counts * visible
+        expected.append(-stats.multinomial.logpmf(seen, seen.sum(axis=1), share).sum())
+    np.testing.assert_allclose(found[1] - found[0], expected[1] - expected[0], rtol=1e-4)
+    assert abs(found[1] - found[0]) > 1
+
+
 def test_without_steps_a_cell_lies_to_the_bit_where_the_encoder_puts_it(small_nb):
     model, cells = untrained(small_nb, "zinb"), np.flatnonzero(small_nb.part == "test")
     task = one_task(small_nb, cells)
