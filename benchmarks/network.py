@@ -1,9 +1,9 @@
-"""What options of the network do for predictions: `python benchmarks/network.py FOLDER OUTPUT`.
+"""What options of network and training do: `python benchmarks/network.py FOLDER OUTPUT`.
 
 FOLDER holds the .h5ad files named below; those that are missing are left out. Every option is one
-change of the default network, whose value is printed beside it: the log score of masked entries
-of test cells, in nats per entry, and for squared error its own loss. One JSON line per fit is
-kept, so that an interrupted run goes on.
+change of the default, whose value is printed beside it: the log score of masked entries of test
+cells, in nats per entry, that of validation cells, by which a choice may be made, and for squared
+error its own loss. One JSON line per fit is kept, so that an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -22,8 +24,8 @@ from countae import config
 from countae.counts import CountMatrix
 from countae.fit import fit, held_out_by_block
 from countae.predict import Prediction
+from countae.protocols._base import Task
 from countae.protocols.masked import Masked
-from countae.score import test_cells
 
 SMALL = [
     "pbmc68k", "lung_celseq2", "worm_10x", "tcells_umi", "th2_c1_reads", "simulated_nb",
@@ -42,28 +44,59 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "tied": {"weights": "tied"},
     "library predicted": {"library": "predicted"},
     "linear": {"activation": "linear", "norm": "none"},
+    "hidden 32": {"hidden": [32]},
+    "latent 5": {"latent": 5},
+    "weight decay 0.1": {"weight_decay": 0.1},
+    "weight decay 1": {"weight_decay": 1.0},
+    "rate 0.001": {"learning_rate": 0.001},
+    "rate 0.002": {"learning_rate": 0.002},
+    "rate 0.008": {"learning_rate": 0.008},
+    "patience 60": {"patience": 60},
+    "batch 32": {"batch_size": 32},
+    "hide 0.1": {"hide": 0.1},
+    "hide 0.35": {"hide": 0.35},
+    "hide 0.5": {"hide": 0.5},
 }
 HAVE_BATCHES = {"worm_10x"}
 LOSSES = ["nb", "zinb", "mse_log1p"]
 
 
+def hiding(share: float) -> Callable[..., Task]:
+    """A training task that hides another share of the entries than scoring does."""
+
+    def training_task(data: Masked, cells: np.ndarray, generator: torch.Generator) -> Task:
+        seed = torch.randint(2**62, (1,), generator=generator).item()
+        drawn = np.random.default_rng(int(seed)).random((data.matrix.counts.shape[1], len(cells)))
+        return data._task(cells, drawn < share)
+
+    return training_task
+
+
 @torch.no_grad()
-def one(matrix: CountMatrix, loss: str, seed: int, network: dict[str, Any]) -> dict[str, Any]:
-    """Held-out log score and own loss of one fit."""
-    began, settings = time.perf_counter(), config.defaults("training")
-    with torch.enable_grad():
+def one(matrix: CountMatrix, loss: str, seed: int, change: dict[str, Any]) -> dict[str, Any]:
+    """Held-out log scores and own loss of one fit."""
+    began = time.perf_counter()
+    network, training = (
+        {key: change.get(key, default) for key, default in config.defaults(section).items()}
+        for section in ("network", "training")
+    )
+    hide = hiding(change["hide"]) if "hide" in change else Masked.training_task
+    with torch.enable_grad(), mock.patch.object(Masked, "training_task", hide):
         model, record = fit(
-            matrix, loss, seed=seed, network=config.defaults("network") | network,
-            training=settings, device="cpu",
-        )  # fmt: skip
-    test = test_cells(matrix)
-    parameters = held_out_by_block(model, Masked(matrix, levels=model.levels), test)
-    counts = matrix.counts[test].toarray().astype(np.float64)
-    log_pmf = Prediction.of(model.likelihood, parameters).log_pmf(counts)
+            matrix, loss, seed=seed, network=network, training=training, device="cpu"
+        )
+    scores, data = {}, Masked(matrix, levels=model.levels)
+    for part in ("validation", "test"):
+        cells = np.flatnonzero(matrix.part == part)
+        parameters = held_out_by_block(model, data, cells)
+        counts = matrix.counts[cells].toarray().astype(np.float64)
+        log_pmf = Prediction.of(model.likelihood, parameters).log_pmf(counts)
+        scores[part] = float(-log_pmf.mean())
     own = model.likelihood.loss(torch.as_tensor(counts), **parameters).mean()
     return {
-        "score": float(-log_pmf.mean()), "own": float(own), "epochs": len(record.train_loss),
-        "stop": record.stop_reason, "seconds": time.perf_counter() - began,
+        "score": scores["test"], "validation": scores["validation"], "own": float(own),
+        "epochs": len(record.train_loss), "stop": record.stop_reason,
+        "seconds": time.perf_counter() - began,
     }  # fmt: skip
 
 
@@ -78,7 +111,7 @@ def show(rows: list[dict[str, Any]]) -> None:
         found.setdefault((row["loss"], row["option"], row["data"]), []).append(row)
     data = [name for name in DATA if any(row["data"] == name for row in rows)]
     for loss in LOSSES:
-        for measure in ["score", "own"] if loss == "mse_log1p" else ["score"]:
+        for measure in ["score", "validation", *(["own"] if loss == "mse_log1p" else [])]:
             print(f"\n| {loss}, {measure} | " + " | ".join(data) + " | better on |")
             print("|---" * (len(data) + 2) + "|")
             for option in OPTIONS:
@@ -91,8 +124,10 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 def _cell(found: dict, loss: str, option: str, name: str, measure: str) -> str:
     """Default's value, or an option's difference from it over the seeds that both have."""
-    base = {row["seed"]: row[measure] for row in found.get((loss, "default", name), [])}
-    mine = {row["seed"]: row[measure] for row in found.get((loss, option, name), [])}
+    base, mine = (
+        {row["seed"]: row[measure] for row in found.get((loss, kind, name), []) if measure in row}
+        for kind in ("default", option)
+    )
     seeds = sorted(base.keys() & mine.keys())
     if not seeds:
         return ""

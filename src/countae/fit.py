@@ -36,8 +36,9 @@ from countae.files import write_bytes, write_json
 from countae.layers import check_batches
 from countae.likelihoods._base import GeneMoments
 from countae.memory import enough_memory, enough_to_predict
-from countae.model import CountAutoencoder, held_out_parameters
+from countae.model import CountAutoencoder
 from countae.noise_heads import thinned
+from countae.placing import best_steps, held_out_parameters
 from countae.progress import working
 from countae.protocols._base import Protocol, Task
 from countae.protocols._conditions import levels_of
@@ -75,6 +76,7 @@ class FitRecord:
     batches: list[str] = field(default_factory=list)
     counts: str = ""  # checksum of the counts that it saw
     devices: int = 1  # processes that shared the cells of each step
+    latent_steps: int = 0  # that move a cell which is predicted
     tuning_trials: int = 0  # settings among which these were chosen; 0 when they were given
 
     def to_json(self, path: str | Path) -> None:
@@ -99,7 +101,8 @@ def fit(
 
     Each step hides a random 1/folds share of the entries and learns to predict exactly these,
     so that held-out scoring asks what training taught. The epoch with the lowest validation loss
-    is kept. Then the likelihood sets what its loss leaves open (``calibrate``).
+    is kept. Then the validation cells say how far cells are moved (``placing.best_steps``), and
+    the likelihood sets what its loss leaves open (``calibrate``).
 
     Parameters
     ----------
@@ -174,6 +177,7 @@ def fit(
             _train(model, data, train, validation, record, place, ended, checkpoint)
     model.eval()
     with enough_to_predict(model, place.device):
+        model.latent_steps = record.latent_steps = best_steps(model, data, validation)
         calibrate(model, data, thinned(matrix.fitted))
     record.seconds += time.perf_counter() - began
     record.peak_memory_mb = peak_memory()
@@ -265,6 +269,7 @@ def save(model: CountAutoencoder, record: FitRecord, path: str | Path) -> None:
         "genes": record.genes,
         "batches": record.batches,
         "counts": record.counts,
+        "latent_steps": model.latent_steps,
     }
     tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
     told = json.dumps(header)
@@ -316,6 +321,7 @@ def load(path: str | Path, matrix: CountMatrix) -> CountAutoencoder:
         n_batches=len(batches),
     )
     model.load_state_dict(state)
+    model.latent_steps = header.get("latent_steps", 0)
     return model.eval()
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 
 from countae.layers import Look, Sampled, head, hidden_layers, mirrored_head, mirrored_layers
 from countae.likelihoods._base import GeneMoments, Likelihood
-from countae.protocols._base import Task
 
 
 class CountAutoencoder(nn.Module):
@@ -50,6 +47,9 @@ class CountAutoencoder(nn.Module):
         ``observed``, or ``predicted``: the mean is multiplied by a size that the encoder finds
         in log1p(count) of what it sees, in place of the size factor. A likelihood with
         ``size_in_target`` keeps the observed one.
+    latent_steps : int
+        At most so many steps move a cell that is predicted (:mod:`countae.placing`); training
+        sets the attribute of this name to how many do. 0 leaves it where the encoder puts it.
     levels : dict of list of str, optional
         Categories of each condition (:func:`countae.protocols._conditions.levels_of`).
     n_batches : int
@@ -74,11 +74,13 @@ class CountAutoencoder(nn.Module):
         kl_warm_up: int,
         conditions: list[str],
         library: str,
+        latent_steps: int = 0,
         levels: dict[str, list[str]] | None = None,
         n_batches: int = 1,
     ) -> None:
         super().__init__()
         self.likelihood, n_genes = likelihood, len(moments.mean)
+        self.latent_steps = latent_steps
         self.levels = {column: (levels or {})[column] for column in conditions}
         told = sum(map(len, self.levels.values()))
         look = Look(norm, activation, dropout)
@@ -120,14 +122,6 @@ class CountAutoencoder(nn.Module):
         Those of a variational bottleneck are the posterior mean, or in training a draw.
         """
         return self._latent(self._last(self.features(counts, size_factor, hidden), condition))
-
-    def size(self, counts: Tensor, size_factor: Tensor, condition: Tensor | None = None) -> Tensor:
-        """What multiplies the mean with nothing hidden, (cell, 1): observed or predicted."""
-        if self.log_size is None:
-            return size_factor
-        return self._size(
-            self._last(self.features(counts, size_factor, None), condition), size_factor
-        )
 
     def features(self, counts: Tensor, size_factor: Tensor, hidden: Tensor | None) -> Tensor:
         """What the encoder is given of the counts, (cell, gene)."""
@@ -185,17 +179,38 @@ class CountAutoencoder(nn.Module):
         batch: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Head values, (cell, gene) or (gene,), and what multiplies the mean, (cell, 1)."""
+        latent, size_factor = self.encoded(counts, size_factor, hidden, condition)
+        return self.values_at(latent, condition, batch), size_factor
+
+    def encoded(
+        self,
+        counts: Tensor,
+        size_factor: Tensor,
+        hidden: Tensor | None = None,
+        condition: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Latent coordinates, (cell, latent), and what multiplies the mean, (cell, 1)."""
         last = self._last(self.features(counts, size_factor, hidden), condition)
-        decoded = self.decoder(_joined(self._latent(last), condition))
-        # bfloat16 has two to three digits: enough within a network, not for the log of a mean
         with torch.autocast(counts.device.type, enabled=False):
-            last, decoded = last.to(counts.dtype), decoded.to(counts.dtype)
+            size_factor = self._size(last.to(counts.dtype), size_factor)
+        return self._latent(last), size_factor
+
+    def values_at(
+        self, latent: Tensor, condition: Tensor | None = None, batch: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Head values of cells at given latent coordinates, (cell, gene) or (gene,)."""
+        decoded = self.decoder(_joined(latent, condition))
+        # bfloat16 has two to three digits: enough within a network, not for the log of a mean
+        with torch.autocast(latent.device.type, enabled=False):
+            decoded = decoded.to(self.input_mean.dtype)
             raw = {name: layer(decoded) for name, layer in self.entry_heads.items()}
             for name, value in self.gene_heads.items():
                 per_batch = self.likelihood.heads[name] == "batch"
-                rows = counts.new_zeros(len(counts), dtype=torch.long) if batch is None else batch
+                rows = batch
+                if batch is None:
+                    rows = torch.zeros(len(latent), dtype=torch.long, device=latent.device)
                 raw[name] = value[rows] if per_batch else value
-            return raw, self._size(last, size_factor)
+            return raw
 
     def penalty(self, epoch: int, n_entries: int) -> Tensor | float:
         """What the last cells seen in training add to their mean loss over ``n_entries``.
@@ -240,34 +255,3 @@ def at(value: Tensor, entries: Tensor, n_genes: int) -> Tensor:
     if value.shape[1] == 1:
         return value[:, 0].index_select(0, torch.div(entries, n_genes, rounding_mode="floor"))
     return value.reshape(-1).index_select(0, entries)
-
-
-def held_out_parameters(network: CountAutoencoder, tasks: Iterable[Task]) -> dict[str, Tensor]:
-    """Parameters for every entry of some cells, each predicted while it was hidden.
-
-    Parameters
-    ----------
-    network : CountAutoencoder
-        In evaluation mode.
-    tasks : iterable of Task
-        ``Protocol.held_out_tasks`` of the cells.
-
-    Returns
-    -------
-    dict of Tensor, (cell, gene), or (gene,) where the parameter is one per gene
-    """
-    kept: dict[str, Tensor] = {}
-    for task in tasks:
-        found = network(
-            task.counts, task.size_factor, task.hidden, condition=task.condition, batch=task.batch
-        )
-        for name, value in found.items():
-            if value.dim() == 1 or task.entries is None:
-                kept[name] = value
-                continue
-            wide = value.expand_as(task.counts)
-            if name not in kept:
-                kept[name] = torch.empty_like(task.counts)
-            chosen = wide.reshape(-1).index_select(0, task.entries)
-            kept[name].view(-1).index_copy_(0, task.entries, chosen)
-    return kept

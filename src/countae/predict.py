@@ -16,6 +16,7 @@ from countae.fit import held_out_by_block
 from countae.likelihoods._base import Likelihood, flattened, to_numpy
 from countae.memory import enough_to_predict
 from countae.model import CountAutoencoder
+from countae.placing import located, parameters_at
 from countae.protocols._base import Protocol, Task
 
 
@@ -173,17 +174,16 @@ def _reconstructed(
     network: CountAutoencoder, task: Task
 ) -> tuple[np.ndarray, np.ndarray, Prediction]:
     """Latent coordinates, expected counts at size factor 1 and prediction of a task's cells."""
-    parameters = network(task.counts, task.size_factor, condition=task.condition, batch=task.batch)
-    size = network.size(task.counts, task.size_factor, task.condition)
+    latent, size = located(network, task)
+    parameters = parameters_at(network, task, latent, size)
     mean = network.likelihood.mean(**parameters) / size
     prediction = Prediction.of(network.likelihood, parameters)
-    return _latent(network, task), mean.cpu().numpy().astype(np.float32), prediction
+    return latent.cpu().numpy(), mean.cpu().numpy().astype(np.float32), prediction
 
 
 def _latent(network: CountAutoencoder, task: Task) -> np.ndarray:
     """Latent coordinates of a task's cells, (cell, latent), float32."""
-    found = network.encode(task.counts, task.size_factor, condition=task.condition)
-    return found.cpu().numpy()
+    return located(network, task)[0].cpu().numpy()
 
 
 def _tensor(counts: np.ndarray) -> Tensor:

@@ -29,6 +29,7 @@ ALLOWED = {
     "layers": set(),
     "fused": {"likelihoods", "kernels", "protocols"},
     "model": {"likelihoods", "protocols", "layers"},
+    "placing": {"model", "protocols"},
     "new_likelihood": {"likelihoods", "baselines", "peers", "protocols"},
     "noise_heads": {"likelihoods", "kernels"},
     "start": {"likelihoods", "noise_heads"},
@@ -46,8 +47,9 @@ ALLOWED = {
         "start",
         "layers",
         "noise_heads",
+        "placing",
     },  # fmt: skip
-    "predict": {"fit", "model", "likelihoods", "protocols", "devices", "memory"},
+    "predict": {"fit", "placing", "model", "likelihoods", "protocols", "devices", "memory"},
     "noise": {"predict", "likelihoods", "noise_heads"},
     "baselines": {"predict", "noise", "noise_heads", "likelihoods", "protocols"},
     "peers": {"baselines", "fit", "likelihoods", "noise"},
@@ -133,7 +135,7 @@ ALLOWED = {
 TORCH_ROOMS = {
     "likelihoods", "kernels", "protocols", "layers", "model", "start", "fit", "predict", "noise",
     "noise_heads", "baselines", "peers", "options", "fused", "training", "checkpoint", "devices",
-    "memory", "stepping",
+    "memory", "placing", "stepping",
 }  # fmt: skip
 
 

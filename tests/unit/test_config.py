@@ -19,7 +19,7 @@ def test_an_empty_configuration_has_every_default():
     assert full["network"] == {
         "hidden": [128], "latent": 10, "dropout": 0.3, "norm": "layer", "activation": "relu",
         "weights": "free", "bottleneck": "plain", "kl_weight": 1.0, "kl_warm_up": 20,
-        "conditions": [], "library": "observed",
+        "conditions": [], "library": "observed", "latent_steps": 0,
     }  # fmt: skip
     assert set(full) == set(config.schema()["properties"])
 

@@ -335,7 +335,7 @@ def test_a_predicted_library_takes_the_place_of_the_size_factor(batches):
         model.log_size.bias.fill_(np.log(3.0))
         found = model(counts, size_factor)
         other = model(counts, 5 * size_factor)
-        size = model.size(counts, size_factor)
+        size = model.encoded(counts, size_factor)[1]
         model.log_size.weight.zero_()
         model.log_size.bias.zero_()
         at_one = model(counts, size_factor)["mean"]
@@ -356,7 +356,7 @@ def test_a_predicted_library_follows_the_depth():
     model, _ = fitted(deep, "poisson", library="predicted", training={"max_epochs": 60})
     test = np.flatnonzero(deep.part == "test")
     with torch.no_grad():
-        size = model.size(*seen(deep, test))[:, 0].numpy()
+        size = model.encoded(*seen(deep, test))[1][:, 0].numpy()
     truth = np.log(adata.layers["true_mean"][test].sum(axis=1) * depth[test])
     assert np.corrcoef(np.log(size), truth)[0, 1] > 0.8
     _, denoised, prediction = reconstruct(model, deep, device="cpu")

@@ -8,7 +8,7 @@ from countae import config
 from countae.report.glossary import entries
 from countae.report.load import Dataset
 from countae.report.look import percent, whole
-from countae.report.network_text import REFERENCE, is_variational, network_text, short_epochs
+from countae.report.network_text import network_text, references_of, short_epochs
 from countae.report.tables import plain
 from countae.wording import listed, short
 
@@ -234,7 +234,7 @@ def _statistics(data: Dataset) -> dict[str, str]:
     """DOI of each statistical method that was used."""
     others = data.verdict.get("protocols") or {}
     used = [PROTOCOL_REFERENCES[name] for name in others if name in PROTOCOL_REFERENCES]
-    drawn = REFERENCE if is_variational(data.records[data.losses[0]][0]["network"]) else {}
+    drawn = references_of(data.records[data.losses[0]][0]["network"])
     return (
         STATISTICS | ZERO_TEST | drawn | (ERRORS_BY_DONOR if by_donor(data) else {}) | dict(used)
     )

@@ -15,7 +15,13 @@ PREDICTED = (
     "encoder predicted from the visible counts, except in losses whose target contains the size "
     "factor."
 )
-REFERENCE = {"Variational bottleneck (Kingma and Welling)": "10.48550/arXiv.1312.6114"}
+MOVED = (
+    "A cell that is predicted was moved by at most {latent_steps} steps from the encoder's latent "
+    "coordinates towards those that fit its visible counts best by the loss (semi-amortised "
+    "inference, Kim et al.); the validation cells chose how many."
+)
+VARIATIONAL_REFERENCE = {"Variational bottleneck (Kingma and Welling)": "10.48550/arXiv.1312.6114"}
+MOVED_REFERENCE = {"Semi-amortised inference (Kim et al.)": "10.48550/arXiv.1802.02550"}
 
 
 def network_text(network: dict[str, Any], shown: dict[str, str]) -> str:
@@ -46,7 +52,15 @@ def network_text(network: dict[str, Any], shown: dict[str, str]) -> str:
         )
     if network["library"] == "predicted":
         said.append(PREDICTED)
+    if network["latent_steps"]:
+        said.append(MOVED.format(**network))
     return " ".join(said)
+
+
+def references_of(network: dict[str, Any]) -> dict[str, str]:
+    """What the sentences on a fit's network refer to, and its DOI."""
+    found = VARIATIONAL_REFERENCE if is_variational(network) else {}
+    return found | (MOVED_REFERENCE if network.get("latent_steps") else {})
 
 
 def is_variational(network: dict[str, Any]) -> bool:

@@ -302,7 +302,7 @@ def test_methods_tell_the_options_of_the_network(results):
     assert "hidden layers with LayerNorm and ReLU, dropout 0.3. All started" in plain
     chosen = {
         "norm": "batch", "bottleneck": "variational", "kl_weight": 0.5,
-        "conditions": ["batch", "donor"], "library": "predicted",
+        "conditions": ["batch", "donor"], "library": "predicted", "latent_steps": 30,
     }  # fmt: skip
     usual, told = results.fit, {}
 
@@ -317,6 +317,7 @@ def test_methods_tell_the_options_of_the_network(results):
     for words in (
         "with BatchNorm and ReLU", "was added to the loss with weight 0.5, rising over the first "
         "20 epochs", "told each cell's batch and donor", "the encoder predicted",
+        "moved by at most 30 steps",
     ):  # fmt: skip
         assert words in text
         assert words not in plain
