@@ -36,8 +36,8 @@ test-browser: $(BIN)/.installed  ## open the report in Chromium, without a netwo
 	@$(BIN)/python -m pytest tests/browser -m browser
 
 test-gpu: $(BIN)/.installed  ## on a machine with a CUDA device: tests, throughput, agreement, memory
-	@$(BIN)/python tests/gpu/report.py
-	@$(BIN)/python -m pytest -m gpu tests/gpu tests/unit/test_fit.py
+	@$(BIN)/python tests/gpu/report.py; code=$$?; [ $$code -lt 2 ] || exit $$code; \
+	$(BIN)/python -m pytest -m gpu tests/gpu tests/unit/test_fit.py && exit $$code
 
 SLURM := slurmctld slurmd slurm-client munge
 # as root on Debian or Ubuntu; installs and starts a SLURM of two nodes on this machine, and stops it
