@@ -108,9 +108,10 @@ def fit(
     matrix = loaded(counts, threads)
     from countae import fit as training_loop
     from countae.checkpoint import Checkpoint
-    from countae.devices import is_first
+    from countae.devices import check_copies, is_first
     from countae.files import write_together
 
+    check_copies(devices, nodes)
     kept = Checkpoint(output, seconds=checkpoint_seconds, tell=_told)
     model, made = training_loop.fit(
         matrix, likelihood, seed=seed, network=network, training=training, device=device,
@@ -156,8 +157,9 @@ def tune_trial(
     matrix = loaded(counts, threads)
     from countae import fit as training_loop
     from countae.checkpoint import Checkpoint
-    from countae.devices import is_first
+    from countae.devices import check_copies, is_first
 
+    check_copies(devices, nodes)
     began, tried = time.perf_counter(), Settings(network, training)
     kept = Checkpoint(output, seconds=checkpoint_seconds, tell=_told)
     try:
