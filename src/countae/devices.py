@@ -296,6 +296,13 @@ def _module(device: torch.device) -> Any:
     return getattr(torch, device.type)
 
 
+def rows_of(values: Tensor, rows: slice) -> Tensor:
+    """Some rows of a tensor, which begins anew where they go beyond its end."""
+    if rows.stop <= len(values):
+        return values[rows]
+    return values[torch.arange(rows.start, rows.stop, device=values.device) % len(values)]
+
+
 def sent(values: Tensor, device: torch.device) -> Tensor:
     """A tensor on a device, on its way there without waiting: a GPU reads pinned memory.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from countae.counts import CountMatrix
-from countae.devices import sent
+from countae.devices import rows_of, sent
 from countae.kernels.precision import widened
 from countae.protocols import register
 from countae.protocols._base import Protocol, Rows, Task, placed
@@ -72,17 +72,18 @@ class Masked(Protocol):
 
     def step_there(self, cells: np.ndarray, seed: int, share: Share) -> Step:
         """A share of a step, with everything but the stored counts made on the device."""
-        own, shape = cells[share.rows], (share.cells, len(self._gene_share))
+        own, shape = cells[share.own], (share.cells, len(self._gene_share))
         drawn = torch.rand(shape, generator=self.generator(seed), device=self.device)
         mask = drawn < 1 / self.matrix.n_folds
         mask[share.real :] = False
         counts = self.rows(own).by_place(share.room, self.device, self.dtype)
-        hidden = mask[share.rows].to(self.dtype)
+        real = is_real(share, counts)
+        wanted = rows_of(mask, share.rows) & (real > 0)[:, None]
+        hidden = wanted.to(self.dtype)
         category, batch = self.groups(own)
         return Step(
             counts=counts, target=counts, size_factor=self._size_factor(counts, hidden, own),
-            hidden=hidden, wanted=mask[share.rows], number=mask.sum().to(self.dtype),
-            real=is_real(share, counts),
+            hidden=hidden, wanted=wanted, number=mask.sum().to(self.dtype), real=real,
             condition=None if category is None else placed(category, self.device, self.dtype),
             batch=sent(torch.from_numpy(batch), self.device),
         )  # fmt: skip
