@@ -19,7 +19,7 @@ import torch
 from conftest import SETTINGS
 
 from countae import fit as fit_module
-from countae import likelihoods, protocols, stepping
+from countae import likelihoods, protocols, stepping, stress
 from countae.devices import Place, choose_place, rows_of
 from countae.errors import ConfigError, FitDivergedError
 from countae.fit import fit
@@ -146,6 +146,21 @@ def test_shares_of_a_device_have_the_draws_of_one_process(small_nb, protocol, ch
         torch.testing.assert_close(total, expected[0])
         for name, value in gradients(model).items():
             torch.testing.assert_close(value, expected[1][name], rtol=2e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("test", ["library_size", "outliers_input"])
+def test_a_step_on_a_device_has_the_counts_and_sizes_of_a_stress_test(small_nb, test):
+    """Oracle: the CPU's task around the same mask."""
+    member = stress.get(test)
+    (made,) = member(small_nb, member.levels[-1], settings=SETTINGS["stress"])
+    data = protocols.get("masked")(made)
+    share = Share.filled(len(CELLS), len(CELLS), 0, 1, int(data._most_stored[len(CELLS) - 1]))
+    step = data.step_there(CELLS, 5, share)
+    task = data._task(CELLS, np.ascontiguousarray(step.wanted.numpy().T))
+    plain = protocols.get("masked")(small_nb)._task(CELLS, task.mask)
+    for name in ("counts", "target", "size_factor"):
+        torch.testing.assert_close(getattr(step, name), getattr(task, name), rtol=1e-6, atol=0)
+    assert not torch.equal(task.size_factor, plain.size_factor)  # else nothing is tested
 
 
 def test_the_fullest_cells_fill_a_step_up(small_nb):
