@@ -186,6 +186,16 @@ def mirrored_head(twin: nn.Linear, start: Tensor) -> Mirrored:
     return layer
 
 
+def check_norm(norm: str, processes: int) -> None:
+    """Raise ConfigError where BatchNorm would have moments of some of a step's cells."""
+    if norm == "batch" and processes > 1:
+        raise ConfigError(
+            "network.norm is batch, whose moments are those of all cells of a step, but the cells "
+            f"are to be shared by {processes} processes. Fix: set network.norm to layer, or train "
+            "on one device."
+        )
+
+
 def check_batches(n_cells: int, batch_size: int, norm: str) -> None:
     """Raise ConfigError where BatchNorm would have a batch of one cell, which has no spread."""
     if norm == "batch" and n_cells // -(-n_cells // batch_size) < 2:

@@ -24,12 +24,13 @@ from countae.devices import Place, choose_place, rows_of
 from countae.errors import ConfigError, FitDivergedError
 from countae.fit import fit
 from countae.kernels import count_pmf
+from countae.layers import check_norm
 from countae.likelihoods._moments import gene_moments
 from countae.model import CountAutoencoder
 from countae.protocols import _steps, masked
 from countae.protocols._base import Rows
 from countae.protocols._steps import Share, is_real
-from countae.stepping import StepLoss, Stepper, check_norms, unlearnt
+from countae.stepping import StepLoss, Stepper, unlearnt
 from countae.training import Trainer, losses_of
 
 CPU = torch.device("cpu")
@@ -317,11 +318,19 @@ def test_heads_that_a_loss_leaves_open_are_found(small_nb):
         assert all(any(p is q for q in model.gene_heads.values()) for p in found)
 
 
-def test_batch_norm_is_refused_where_cells_are_shared(small_nb):
-    model = network(small_nb, norm="batch")
-    check_norms(model, of(0, 1))
-    with pytest.raises(ConfigError, match="shared by 2 processes. Fix: set network.norm to layer"):
-        check_norms(model, of(0, 2))
+def test_batch_norm_is_refused_once_where_cells_would_be_shared(small_nb, monkeypatch):
+    """Before any process is started: each would say the same."""
+    started = []
+    monkeypatch.setattr(fit_module, "choose_place", lambda *args, **kwargs: started.append(args))
+    for devices, nodes in ((2, 1), (1, 2)):
+        with pytest.raises(ConfigError, match="by 2 processes. Fix: set network.norm to layer"):
+            fit(
+                small_nb, "nb", seed=2, network=NETWORK | {"norm": "batch"}, training=TRAINING,
+                device="cpu", devices=devices, nodes=nodes,
+            )  # fmt: skip
+    assert not started
+    check_norm("batch", 1)
+    check_norm("layer", 2)
 
 
 def on_fabric():
