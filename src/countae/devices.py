@@ -176,6 +176,11 @@ def _launcher() -> tuple[str, str, int]:
     return "srun", "SLURM_STEP_NUM_TASKS", number
 
 
+def gpu_model(kind: str) -> str | None:
+    """Name of the CUDA device in use, such as ``Tesla T4``; None for another kind of device."""
+    return torch.cuda.get_device_name() if kind == "cuda" else None
+
+
 def is_first() -> bool:
     """Whether this process is the one that speaks and writes files."""
     distributed = torch.distributed
