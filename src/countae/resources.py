@@ -51,12 +51,18 @@ def entries(triage: str | Path, *, most_cells: float = math.inf) -> float:
     return min(made["cells"], most_cells) * made["genes"] / 1e6
 
 
-def memory_mb(step: str, triage: str | Path, *, attempt: int = 1) -> int:
-    """Megabytes to ask for; an attempt after a failure asks for as much more."""
+def memory_mb(
+    step: str, triage: str | Path, *, attempt: int = 1, processes: int = 1, beside: int = 0
+) -> int:
+    """Megabytes to ask for; an attempt after a failure asks for as much more.
+
+    ``processes`` share a step's work, each with its own libraries and copy of the network; each
+    needs ``beside`` megabytes for its device.
+    """
     need = NEEDS[step]
     size = entries(triage, most_cells=need.most_cells)
     used = need.megabytes + need.megabytes_per_million * size
-    return attempt * math.ceil(WORKFLOW_MB + MARGIN * used)
+    return attempt * math.ceil(WORKFLOW_MB + processes * (MARGIN * used + beside))
 
 
 def minutes(step: str, triage: str | Path, *, attempt: int = 1) -> int:
