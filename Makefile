@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DATA ?= $(COUNTAE_DATA)
 
-.PHONY: demo test test-all test-browser test-cluster test-gpu fmt lint new-likelihood docs dag lock help clean
+.PHONY: demo test test-all test-browser test-cluster test-engines test-gpu fmt lint new-likelihood docs dag lock help clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -46,6 +46,11 @@ test-cluster: $(BIN)/.installed  ## run the workflow through a real SLURM, made 
 	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SLURM); }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/cluster.lock
 	@COUNTAE_CLUSTER=1 $(BIN)/python -m pytest -s -m cluster tests/cluster
+
+test-engines: $(BIN)/.installed  ## plan and lint the workflow with the profiles of all engines
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/cluster.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/engines.lock
+	@COUNTAE_ENGINES=1 $(BIN)/python -m pytest tests/workflow/test_engines.py
 
 lint: $(BIN)/.installed  ## check form: ruff, snakefmt, snakemake --lint, mypy, spelling
 	ruff check .
