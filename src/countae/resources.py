@@ -36,11 +36,13 @@ NEEDS = {
     "tune_trial": Need(680, 40, 5, 1.0, 15_000, 128_000),
     "score": Need(680, 50, 5, 0.5, 25_000, 25_000),
     "bootstrap": Need(750, 60, 10, 3.0, most_in_time=128_000),
-    "rehearse": Need(750, 60, 10, 3.0, most_in_time=128_000),
+    "rehearse": Need(750, 80, 10, 3.0, most_in_time=128_000),
     "verdict": Need(300, 20, 5, 0.1, 25_000, 25_000),
     "export": Need(500, 20, 5, 0.1, 125_000),  # of 2,000 genes; above, nothing dense is made
     "stress": Need(650, 95, 25, 5.0, most_in_time=128_000),  # up to five fits
     "stress_table": Need(250, 5, 2, 0.1),
+    # scvi-tools trains for fewer epochs, the more cells there are, above 20,000
+    "fit_peer": Need(700, 40, 5, 2.5, most_in_time=20_000),
     "downstream": Need(550, 90, 10, 3.0),
 }
 
