@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 DATA ?= $(COUNTAE_DATA)
 
-.PHONY: demo test test-all test-browser test-cluster test-gpu fmt lint new-likelihood docs dag lock help clean
+.PHONY: demo test test-all test-browser test-cluster test-engines test-gpu fmt lint new-likelihood docs dag lock help clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -36,8 +36,8 @@ test-browser: $(BIN)/.installed  ## open the report in Chromium, without a netwo
 	@$(BIN)/python -m pytest tests/browser -m browser
 
 test-gpu: $(BIN)/.installed  ## on a machine with a CUDA device: tests, throughput, agreement, memory
-	@$(BIN)/python tests/gpu/report.py
-	@$(BIN)/python -m pytest -m gpu tests/gpu tests/unit/test_fit.py
+	@$(BIN)/python tests/gpu/report.py; code=$$?; [ $$code -lt 2 ] || exit $$code; \
+	$(BIN)/python -m pytest -m gpu tests/gpu tests/unit/test_fit.py && exit $$code
 
 SLURM := slurmctld slurmd slurm-client munge
 # as root on Debian or Ubuntu; installs and starts a SLURM of two nodes on this machine, and stops it
@@ -46,6 +46,11 @@ test-cluster: $(BIN)/.installed  ## run the workflow through a real SLURM, made 
 	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(SLURM); }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/cluster.lock
 	@COUNTAE_CLUSTER=1 $(BIN)/python -m pytest -s -m cluster tests/cluster
+
+test-engines: $(BIN)/.installed  ## plan and lint the workflow with the profiles of all engines
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/cluster.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/engines.lock
+	@COUNTAE_ENGINES=1 $(BIN)/python -m pytest tests/workflow/test_engines.py
 
 lint: $(BIN)/.installed  ## check form: ruff, snakefmt, snakemake --lint, mypy, spelling
 	ruff check .

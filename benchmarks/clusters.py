@@ -2,7 +2,8 @@
 
     python benchmarks/clusters.py FOLDER … --overhead SECONDS --write docs/clusters.md
 
-Each FOLDER holds a finished run of the workflow. Time and memory are those of its `benchmark:`
+Each FOLDER holds a finished run of the workflow; the times of the plan are those of the
+first. Time and memory are those of its `benchmark:`
 files; the number of jobs is that of a dry run; the makespans come from a simulated scheduler.
 """
 
@@ -21,36 +22,57 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from countae import resources
+from countae import peers, resources
 
 ROOT = Path(__file__).parents[1]
 DATASETS, SEEDS = 40, 5
 LOSSES = ["mse_counts", "mse_log1p", "poisson", "nb", "zinb", "zip", "hurdle_nb", "gaussian"]
 GPUS = (1, 10, 100)
 PROCESSOR_JOBS = 100  # `jobs` of the profile
+SAME = {"score_baseline": "score", "score_peer": "score"}  # ask as another step does
 GROUP, SIDE_BY_SIDE = 8, 4  # `group-components` and `cores` of the profile
 
 
 def used(folder: Path) -> list[dict]:
-    """Cost of each job of the sized steps in a finished run, with what is asked for it now."""
+    """Cost of each job of a finished run, with what is asked for it now if that is by size."""
     rows = []
     for triage in sorted(folder.glob("results/*/triage.json")):
         place = folder / "benchmarks" / triage.parent.name
         for path in place.rglob("*.tsv"):
-            step = path.stem
+            step = step_of(path.relative_to(place))
+            sized = SAME.get(step, step)
             cost = next(csv.DictReader(path.open(), delimiter="\t"))
-            if step in resources.NEEDS and cost["max_rss"] not in ("NA", "-"):
-                rows.append(
-                    {
-                        "step": step,
-                        "entries": resources.entries(triage),
-                        "mb": float(cost["max_rss"]),
-                        "s": float(cost["s"]),
-                        "asked_mb": resources.memory_mb(step, triage) - resources.WORKFLOW_MB,
-                        "asked_min": resources.minutes(step, triage),
-                    }
-                )
+            if cost["max_rss"] in ("NA", "-"):
+                continue
+            asked = ("in the rule", "in the rule")
+            if sized in resources.NEEDS:
+                megabytes = resources.memory_mb(sized, triage) - resources.WORKFLOW_MB
+                asked = (f"{megabytes:,}", str(resources.minutes(sized, triage)))
+            rows.append(
+                {
+                    "step": step, "entries": resources.entries(triage), "asked": asked,
+                    "mb": float(cost["max_rss"]), "s": float(cost["s"]),
+                }
+            )  # fmt: skip
     return rows
+
+
+def step_of(path: Path) -> str:
+    """Rule of a benchmark file, from its place below a data set's folder."""
+    *folders, name = path.with_suffix("").parts
+    if folders and folders[-1] == "tuning":
+        return "tune_trial"
+    if folders[:1] == ["referee"]:
+        return "rehearse"
+    if folders[:1] == ["stress"]:
+        return "stress"
+    if name == "stress":
+        return "stress_table"
+    if name == "peer":
+        return "fit_peer"
+    if name == "score" and not folders[-1].startswith("seed"):
+        return "score_baseline"
+    return "score_peer" if name == "score" and folders[-2] in peers.names() else name
 
 
 def asked_and_used(rows: list[dict]) -> list[str]:
@@ -65,8 +87,8 @@ def asked_and_used(rows: list[dict]) -> list[str]:
     for (step, size), some in sorted(kinds.items()):
         peak, longest = (max(row[key] for row in some) for key in ("mb", "s"))
         text.append(
-            f"| `{step}` | {size:.2f} | {len(some)} | {peak:,.0f} | {some[0]['asked_mb']:,} | "
-            f"{longest:.0f} | {some[0]['asked_min']} |"
+            f"| `{step}` | {size:.2f} | {len(some)} | {peak:,.0f} | {some[0]['asked'][0]} | "
+            f"{longest:.0f} | {some[0]['asked'][1]} |"
         )
     return text
 
@@ -125,7 +147,7 @@ def makespan(gpus: int, seconds: dict[str, float], overhead: float, jobs: dict[s
 def plan(rows: list[dict], overhead: float, others: dict[str, float]) -> list[str]:
     """Text on the large plan."""
     seconds = dict(others)
-    for step in resources.NEEDS:
+    for step in [*resources.NEEDS, *SAME]:
         some = [row["s"] for row in rows if row["step"] == step]
         seconds |= {step: statistics.mean(some)} if some else {}
     jobs = planned()
@@ -133,7 +155,7 @@ def plan(rows: list[dict], overhead: float, others: dict[str, float]) -> list[st
         jobs["prepare"] + jobs["fit"] + jobs["bootstrap"] + jobs["verdict"]
         + math.ceil((jobs["score"] + jobs["score_baseline"]) / GROUP) + 2
     )  # fmt: skip
-    work = sum(seconds.get(rule.removesuffix("_baseline"), 0.0) * n for rule, n in jobs.items())
+    work = sum(seconds.get(rule, 0.0) * n for rule, n in jobs.items())
     text = [
         f"{DATASETS} data sets × {len(LOSSES)} losses × {SEEDS} seeds are {sum(jobs.values()):,} "
         f"steps ({', '.join(f'{n:,} {rule}' for rule, n in jobs.items())}), in about "
@@ -169,7 +191,7 @@ def main() -> None:
     rows = [row for folder in options.folders for row in used(folder)]
     parts = {
         "asked": asked_and_used(rows),
-        "plan": plan(rows, options.overhead, other_steps(options.folders[0])),
+        "plan": plan(used(options.folders[0]), options.overhead, other_steps(options.folders[0])),
     }
     for name, lines in parts.items():
         text = "\n".join(lines)

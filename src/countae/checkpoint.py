@@ -14,10 +14,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from countae.devices import is_first
+from countae.devices import gpu_model, is_first
 from countae.errors import StorageError
 from countae.files import discard, write_bytes
 from countae.fingerprint import fingerprint
+from countae.registry import shown
 from countae.training import Trainer, members
 
 SECONDS = 30.0  # of training that a kill may cost
@@ -119,11 +120,9 @@ class Checkpoint:
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             self._tell(f"{self.path}: is damaged ({error}); training begins anew")
             return None
-        now, then = self.identity, told["identity"]
-        other = [key for key in now | then if now.get(key) != then.get(key)]
-        if other:
+        if other := _differences(told["identity"], self.identity):
             self._tell(
-                f"{self.path}: is of another fit ({', '.join(other)}); training begins anew"
+                f"{self.path}: is of another fit ({'; '.join(other)}); training begins anew"
             )
             return None
         self._spent = told["seconds"]
@@ -177,16 +176,31 @@ class Checkpoint:
 
 
 def _identity(record: Any) -> dict[str, Any]:
-    """Everything on which each bit of a fit depends."""
+    """Everything on which each bit of a fit depends; on CUDA also the model of the GPU."""
     known = (
         "likelihood", "seed", "network", "training", "counts", "device", "devices", "threads",
         "versions",
     )  # fmt: skip
+    gpu = gpu_model(record.device)
     return {
         **{name: getattr(record, name) for name in known},
+        **({} if gpu is None else {"gpu": gpu}),
         "code": fingerprint("fit"),
         "processor": torch.backends.cpu.get_cpu_capability(),
     }
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any], within: str = "") -> list[str]:
+    """What differs between two identities, in words, down to single settings."""
+    told: list[str] = []
+    for key in there | here:
+        then, now = there.get(key), here.get(key)
+        if isinstance(then, dict) and isinstance(now, dict):
+            told += _differences(then, now, f"{within}{key}.")
+        elif then != now:
+            was, now_is = (shown(v) if v is not None else "not given" for v in (then, now))
+            told.append(f"{shown(within + key)} was {was}, is {now_is}")
+    return told
 
 
 def digest_of(told: str, tensors: dict[str, Tensor]) -> str:

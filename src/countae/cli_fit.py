@@ -31,6 +31,14 @@ Likelihood = Annotated[
         help="The loss; see `countae list likelihoods`.", autocompletion=completing("likelihoods")
     ),
 ]
+SharedThreads = Annotated[
+    int,
+    typer.Option(
+        "--threads",
+        min=1,
+        help="Processor threads of torch, shared by the devices of a machine.",
+    ),
+]
 CheckpointSeconds = Annotated[
     float,
     typer.Option(
@@ -77,7 +85,7 @@ def fit(
     record: Annotated[Path, typer.Option(help="fit.json to write.")],
     likelihood: Likelihood,
     seed: Seed = 0,
-    threads: Threads = 1,
+    threads: SharedThreads = 1,
     device: Device = "auto",
     devices: Devices = 1,
     nodes: Nodes = 1,
@@ -105,12 +113,13 @@ def fit(
         network = config.completed("network", chosen.network)
         training = config.completed("training", chosen.training)
     check_places(output, record)
-    matrix = loaded(counts, threads)
+    matrix = loaded(counts, max(1, threads // devices))
     from countae import fit as training_loop
     from countae.checkpoint import Checkpoint
-    from countae.devices import is_first
+    from countae.devices import check_copies, is_first
     from countae.files import write_together
 
+    check_copies(devices, nodes)
     kept = Checkpoint(output, seconds=checkpoint_seconds, tell=_told)
     model, made = training_loop.fit(
         matrix, likelihood, seed=seed, network=network, training=training, device=device,
@@ -135,7 +144,7 @@ def tune_trial(
     output: Annotated[Path, typer.Argument(help="trial.json to write.")],
     likelihood: Likelihood,
     seed: Seed = 0,
-    threads: Threads = 1,
+    threads: SharedThreads = 1,
     device: Device = "auto",
     devices: Devices = 1,
     nodes: Nodes = 1,
@@ -153,11 +162,12 @@ def tune_trial(
 
     likelihoods.check(likelihood)
     check_places(output)
-    matrix = loaded(counts, threads)
+    matrix = loaded(counts, max(1, threads // devices))
     from countae import fit as training_loop
     from countae.checkpoint import Checkpoint
-    from countae.devices import is_first
+    from countae.devices import check_copies, is_first
 
+    check_copies(devices, nodes)
     began, tried = time.perf_counter(), Settings(network, training)
     kept = Checkpoint(output, seconds=checkpoint_seconds, tell=_told)
     try:

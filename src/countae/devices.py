@@ -146,6 +146,41 @@ def choose_place(
     return Place(fabric.device, torch.float64 if precision == "64" else torch.float32, fabric)
 
 
+def check_copies(devices: int, nodes: int) -> None:
+    """Raise ConfigError where others run this command beside this process, each for itself.
+
+    They would all train the same network and overwrite each other's files. Processes that share
+    a network say so by ``devices`` and ``nodes``.
+    """
+    launcher, variable, number = _launcher()
+    if devices * nodes > 1 or number < 2:
+        return
+    raise ConfigError(
+        f"{launcher} started this command {number} times at once, but --devices and --nodes say "
+        "that one process trains alone: all would train the same network and overwrite each "
+        "other's files. Fix: start it once (`srun --ntasks=1 countae …`); or say how many "
+        "devices on how many nodes share the cells of each step, such as `--devices "
+        f"{number}`; or, if each is to make another file, unset {variable} before it."
+    )
+
+
+def _launcher() -> tuple[str, str, int]:
+    """Who started this command, the variable that says how many times at once, and that number."""
+    told = os.environ
+    if "RANK" in told and told.get("WORLD_SIZE", "").isdigit():
+        return "torchrun", "WORLD_SIZE", int(told["WORLD_SIZE"])
+    # of the job step, not of the job: a batch script has the latter, but is one process
+    number = int(told.get("SLURM_STEP_NUM_TASKS", "1"))
+    if "SLURM_PTY_PORT" in told and told.get("SLURM_TASK_PID") != str(os.getpid()):
+        number = 1  # typed into the shell of `srun --pty`, which the first task alone has
+    return "srun", "SLURM_STEP_NUM_TASKS", number
+
+
+def gpu_model(kind: str) -> str | None:
+    """Name of the CUDA device in use, such as ``Tesla T4``; None for another kind of device."""
+    return torch.cuda.get_device_name() if kind == "cuda" else None
+
+
 def is_first() -> bool:
     """Whether this process is the one that speaks and writes files."""
     distributed = torch.distributed
@@ -264,6 +299,13 @@ def set_random_states(device: torch.device, states: dict[str, Tensor]) -> None:
 def _module(device: torch.device) -> Any:
     """What Torch has for a kind of device: ``torch.cuda`` or ``torch.mps``."""
     return getattr(torch, device.type)
+
+
+def rows_of(values: Tensor, rows: slice) -> Tensor:
+    """Some rows of a tensor, which begins anew where they go beyond its end."""
+    if rows.stop <= len(values):
+        return values[rows]
+    return values[torch.arange(rows.start, rows.stop, device=values.device) % len(values)]
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:

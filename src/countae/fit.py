@@ -33,7 +33,7 @@ from countae.devices import (
 )
 from countae.errors import CountMatrixError, FitDivergedError, ScoreError
 from countae.files import write_bytes, write_json
-from countae.layers import check_batches
+from countae.layers import check_batches, check_norm
 from countae.likelihoods._base import GeneMoments
 from countae.memory import enough_memory, enough_to_predict
 from countae.model import CountAutoencoder
@@ -138,10 +138,11 @@ def fit(
         When the device is not there.
     """
     began = time.perf_counter()
+    network = config.completed("network", network)
+    check_norm(network["norm"], devices * nodes)  # before others are started, which say so too
     place = choose_place(
         device, precision=training.get("precision", "32"), devices=devices, nodes=nodes
     )
-    network = config.completed("network", network)
     train, validation = (np.flatnonzero(matrix.part == name) for name in ("train", "validation"))
     levels = levels_of(matrix, network["conditions"], train)
     data: Protocol = protocols.get(matrix.protocol)(

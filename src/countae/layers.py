@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from countae.devices import rows_of
 from countae.errors import ConfigError
 
 HEAD_GAIN = 0.1  # small output weights: training starts at the gene's moments, in every loss
@@ -43,13 +44,13 @@ class Draws:
     """Random numbers of a training step, of which a process takes those of its own cells.
 
     Every process draws those of all cells of the step, from the same state of its device's
-    generator, so that they do not depend on the number of processes (but on a GPU, where steps are
-    filled up to a multiple of it).
+    generator, so that they do not depend on the number of processes.
 
     Attributes
     ----------
     rows : slice, optional
-        The process's own cells among those of the step; None where it has all of them.
+        The process's own cells among those of the step, which begin anew after the last; None
+        where it has all of them.
     cells : int
         Of the step, if ``rows`` is set.
     """
@@ -61,13 +62,13 @@ class Draws:
         """Standard normal numbers of the shape of ``like``, (cell, unit)."""
         if self.rows is None:
             return torch.randn_like(like)
-        return torch.randn_like(self._whole(like))[self.rows]
+        return rows_of(torch.randn_like(self._whole(like)), self.rows)
 
     def kept(self, like: Tensor, dropped: float) -> Tensor:
         """1 / (1 − ``dropped``) where a unit is kept, else 0; of the shape of ``like``."""
         whole = like if self.rows is None else self._whole(like)
         drawn = torch.empty_like(whole).bernoulli_(1 - dropped).div_(1 - dropped)
-        return drawn if self.rows is None else drawn[self.rows]
+        return drawn if self.rows is None else rows_of(drawn, self.rows)
 
     def _whole(self, like: Tensor) -> Tensor:
         return like.new_empty(self.cells, *like.shape[1:])
@@ -183,6 +184,16 @@ def mirrored_head(twin: nn.Linear, start: Tensor) -> Mirrored:
     with torch.no_grad():
         layer.bias.copy_(start)
     return layer
+
+
+def check_norm(norm: str, processes: int) -> None:
+    """Raise ConfigError where BatchNorm would have moments of some of a step's cells."""
+    if norm == "batch" and processes > 1:
+        raise ConfigError(
+            "network.norm is batch, whose moments are those of all cells of a step, but the cells "
+            f"are to be shared by {processes} processes. Fix: set network.norm to layer, or train "
+            "on one device."
+        )
 
 
 def check_batches(n_cells: int, batch_size: int, norm: str) -> None:

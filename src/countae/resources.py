@@ -36,11 +36,13 @@ NEEDS = {
     "tune_trial": Need(680, 40, 5, 1.0, 15_000, 128_000),
     "score": Need(680, 50, 5, 0.5, 25_000, 25_000),
     "bootstrap": Need(750, 60, 10, 3.0, most_in_time=128_000),
-    "rehearse": Need(750, 60, 10, 3.0, most_in_time=128_000),
+    "rehearse": Need(750, 80, 10, 3.0, most_in_time=128_000),
     "verdict": Need(300, 20, 5, 0.1, 25_000, 25_000),
     "export": Need(500, 20, 5, 0.1, 125_000),  # of 2,000 genes; above, nothing dense is made
     "stress": Need(650, 95, 25, 5.0, most_in_time=128_000),  # up to five fits
     "stress_table": Need(250, 5, 2, 0.1),
+    # scvi-tools trains for fewer epochs, the more cells there are, above 20,000
+    "fit_peer": Need(700, 40, 5, 2.5, most_in_time=20_000),
     "downstream": Need(550, 90, 10, 3.0),
 }
 
@@ -51,12 +53,18 @@ def entries(triage: str | Path, *, most_cells: float = math.inf) -> float:
     return min(made["cells"], most_cells) * made["genes"] / 1e6
 
 
-def memory_mb(step: str, triage: str | Path, *, attempt: int = 1) -> int:
-    """Megabytes to ask for; an attempt after a failure asks for as much more."""
+def memory_mb(
+    step: str, triage: str | Path, *, attempt: int = 1, processes: int = 1, beside: int = 0
+) -> int:
+    """Megabytes to ask for; an attempt after a failure asks for as much more.
+
+    ``processes`` share a step's work, each with its own libraries and copy of the network; each
+    needs ``beside`` megabytes for its device.
+    """
     need = NEEDS[step]
     size = entries(triage, most_cells=need.most_cells)
     used = need.megabytes + need.megabytes_per_million * size
-    return attempt * math.ceil(WORKFLOW_MB + MARGIN * used)
+    return attempt * math.ceil(WORKFLOW_MB + processes * (MARGIN * used + beside))
 
 
 def minutes(step: str, triage: str | Path, *, attempt: int = 1) -> int:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import os
+import platform
 import re
 import time
 from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +21,7 @@ FINISHED = re.compile(r"\s*Finished jobid: (\d+) \(Rule: (\S+)\)")
 FAILED = re.compile(r"log: (.+?) \(check log file")
 JOB = re.compile(r"\s+jobid: (\d+)")
 AGAIN = re.compile(r"Trying to restart job (\d+)\.")
+HOST = re.compile(r"^\s+Host: (\S+)$", re.M)
 TABLE = "Job stats:"
 OVER = "Complete log(s): "
 STATES = ("done", "running", "failed", "cut short")
@@ -30,9 +35,12 @@ class Run:
     started: dict[int, float] = field(default_factory=dict)
     took: dict[str, list[float]] = field(default_factory=dict)  # by rule, waiting included
     failed: dict[str, int] = field(default_factory=dict)  # logs, with the job's number
-    first: float = 0.0
+    first: float = math.inf  # when the first step began
     last: float = 0.0
+    wrote: float = 0.0
     over: bool = True
+    alive: bool | None = None  # whether Snakemake runs; None where that cannot be seen
+    planning: bool = False  # Snakemake has been started, and has no plan yet
 
 
 @dataclass(frozen=True)
@@ -47,16 +55,19 @@ class Step:
 def read_run(folder: Path) -> Run:
     """What the newest log of Snakemake in ``folder`` tells; nothing where there is none."""
     run = Run()
-    logs = sorted((folder / ".snakemake" / "log").glob("*.snakemake.log"))
-    texts = (log.read_text(errors="replace") for log in reversed(logs))
-    text = next((text for text in texts if TABLE in text), "")  # not that of --unlock or --lint
+    texts = [(log, log.read_text(errors="replace")) for log in _logs_of_runs(folder)]
+    if texts and TABLE not in texts[0][1] and _has_writer(*texts[0]):
+        return Run(wrote=texts[0][0].stat().st_mtime, over=False, alive=True, planning=True)
+    # not that of --unlock or --lint
+    log, text = next(((log, text) for log, text in texts if TABLE in text), (folder, ""))
     locks = folder / ".snakemake" / "locks"
     run.over = f"\n{OVER}" in text or not (locks.is_dir() and any(locks.iterdir()))
+    run.alive, run.wrote = None if run.over else _has_writer(log, text), log.stat().st_mtime
     now, job, table = 0.0, -1, False
     for line in text.splitlines():
         if stamp := STAMP.match(line):
             now = time.mktime(time.strptime(stamp[1], "%a %b %d %H:%M:%S %Y"))
-            run.first, run.last = run.first or now, now
+            run.first, run.last = min(run.first, now), now
         elif found := STARTED.match(line):
             run.started[int(found[1])] = now
         elif found := FINISHED.match(line):
@@ -79,6 +90,23 @@ def read_run(folder: Path) -> Run:
     return run
 
 
+def _logs_of_runs(folder: Path) -> list[Path]:
+    """Snakemake's logs in ``folder``, the newest first."""
+    return sorted((folder / ".snakemake" / "log").glob("*.snakemake.log"), reverse=True)
+
+
+def _has_writer(log: Path, text: str) -> bool | None:
+    """Whether a process has a log open; None where one of another machine, or user, may have."""
+    path = str(log.resolve())
+    for place in Path("/proc").glob("[0-9]*/fd"):
+        with suppress(OSError):  # of another user, or it has ended since
+            if any(os.readlink(file) == path for file in place.iterdir()):
+                return True
+    host = HOST.search(text)
+    looked = Path("/proc/self/fd").is_dir() and os.geteuid() in {0, log.stat().st_uid}
+    return False if looked and host is not None and host[1] == platform.node() else None
+
+
 def read_steps(folder: Path, run: Run) -> list[Step]:
     """Every job that has begun in ``folder``, in any run, by the time of its last line."""
     steps = []
@@ -91,7 +119,8 @@ def read_steps(folder: Path, run: Run) -> list[Step]:
         elif str(name) in run.failed:
             state = "failed"
         else:
-            running = not run.over and when >= run.first  # else it is of a run before this one
+            # else it is of a run before this one, or of one that has died
+            running = not run.over and run.alive is not False and when >= run.first
             state = "running" if running else "cut short"
         steps.append(Step(log, state, when))
     return sorted(steps, key=lambda step: step.when)
@@ -132,10 +161,11 @@ def describe(folder: Path, *, lines: int = 5, now: float | None = None) -> str:
     ConfigError
         When no run of the workflow has left anything there.
     """
-    if not (folder / "logs").is_dir():
+    if not (folder / "logs").is_dir() and not _logs_of_runs(folder):
         raise ConfigError(
-            f"{folder}: must be a folder in which the workflow has run, but has no `logs`. Fix: "
-            "name the folder from which snakemake was started, or --out of `countae run`."
+            f"{folder}: must be a folder in which the workflow has run, but has no `logs`, nor "
+            "one of Snakemake's. Fix: name the folder from which snakemake was started, or --out "
+            "of `countae run`."
         )
     now = time.time() if now is None else now
     run = read_run(folder)
@@ -151,17 +181,39 @@ def describe(folder: Path, *, lines: int = 5, now: float | None = None) -> str:
             name, ago = step.log.relative_to(folder), duration(now - step.when)
             end = last_lines(step.log, lines if state == "failed" else 1)
             text += [f"{state}: {name}, {ago} ago", *(f"    {line}" for line in end)]
+    return "\n".join([*text, *_outlook(run, steps, now)])
+
+
+def _outlook(run: Run, steps: list[Step], now: float) -> list[str]:
+    """What is to be expected of a run, in sentences."""
+    if run.planning:
+        return ["Snakemake has been started and is still planning: no step has begun."]
     if run.over and run.planned.total() == sum(map(len, run.took.values())) > 0:
-        text.append("All that was planned is done.")
-    elif run.over:
-        text.append("No run is going on. The same command goes on with what is missing.")
-    elif (left := seconds_left(run)) is not None:
+        return ["All that was planned is done."]
+    if run.over and not steps:
+        return ["No step has begun, and no run is going on."]
+    if run.over:
+        return ["No run is going on. The same command goes on with what is missing."]
+    if run.alive is False:
+        return [
+            "No run is going on: Snakemake ended before it was done, perhaps killed. Jobs that it "
+            "had started may still run, on a cluster or here: wait for them or end them, then "
+            "`snakemake --unlock` and the same command as before, which goes on with what is "
+            "missing."
+        ]
+    text = []
+    if (left := seconds_left(run)) is not None:
         beyond = f", and {left[1]} steps of kinds that none has finished of" if left[1] else ""
         text.append(f"About {duration(left[0])} left at this pace{beyond}.")
-    if not run.over:
-        silent = duration(now - max([run.last, *(step.when for step in steps)]))
-        text.append(f"The run last wrote something {silent} ago.")
-    return "\n".join(text)
+    elif steps:
+        text.append("No step has finished in this run, so that the time left is not known yet.")
+    else:
+        text.append("No step has begun yet.")
+    silent = duration(now - max([run.wrote, *(step.when for step in steps)]))
+    text.append(f"The run last wrote something {silent} ago.")
+    if run.alive is None:
+        text.append("Whether Snakemake still runs cannot be seen from here.")
+    return text
 
 
 def last_lines(path: Path, number: int) -> list[str]:

@@ -77,7 +77,6 @@ class Stepper:
         self, model: CountAutoencoder, data: Protocol, place: Place, *, compiled: bool
     ) -> None:
         self.model, self.data, self.place, self.compiled = model, data, place, compiled
-        check_norms(model, place)
         self.loss = StepLoss(model.to(place.device, place.dtype), place)
         if place.processes > 1:
             for parameter in unlearnt(self.loss):
@@ -161,17 +160,6 @@ def compiling(wanted: bool) -> Iterator[None]:
             f"{str(error).strip().splitlines()[0][:200]}. Usually a compiler is missing, or does "
             "not know this device. Fix: set training.implementation to auto."
         ) from error
-
-
-def check_norms(model: CountAutoencoder, place: Place) -> None:
-    """Raise ConfigError where BatchNorm would have moments of some of a step's cells."""
-    batch_norm = any(isinstance(part, nn.BatchNorm1d) for part in model.modules())
-    if batch_norm and place.processes > 1:
-        raise ConfigError(
-            "network.norm is batch, whose moments are those of all cells of a step, but the cells "
-            f"are shared by {place.processes} processes. Fix: set network.norm to layer, or train "
-            "on one device."
-        )
 
 
 def unlearnt(loss: StepLoss) -> list[nn.Parameter]:

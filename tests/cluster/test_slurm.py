@@ -18,6 +18,8 @@ import pytest
 import yaml
 from cluster.slurm import Slurm, missing, wait
 
+from countae import resources
+
 ROOT = Path(__file__).parents[2]
 LONGEST = 900.0  # seconds to wait for what takes some on a machine that is not busy
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -92,11 +94,15 @@ class Cluster:
     def jobs(self, folder: Path) -> list[dict[str, str]]:
         """SLURM's records of the jobs of a folder, once all have ended."""
         assert wait(lambda: not self.waiting(folder), LONGEST)
+        return self.jobs_so_far(folder)
+
+    def jobs_so_far(self, folder: Path) -> list[dict[str, str]]:
+        """SLURM's records of the jobs of a folder, as they stand."""
         return [job for job in self.slurm.jobs() if job["WorkDir"] == str(folder)]
 
     def waiting(self, folder: Path) -> list[str]:
         """Ids of the jobs of a folder that wait or run."""
-        mine = {job["JobId"] for job in self.slurm.jobs() if job["WorkDir"] == str(folder)}
+        mine = {job["JobId"] for job in self.jobs_so_far(folder)}
         return [number for number in self.slurm.queue() if number in mine]
 
 
@@ -169,7 +175,8 @@ def test_what_is_killed_for_memory_or_time_is_tried_again(cluster, undisturbed):
         assert wait(lambda: states(cluster, folder)[:1] == ["FAILED"], LONGEST)
         assert "exceeded memory limit" in cluster.slurm.logged()
         (hanging,) = stopped_fits(folder, MODELS[1:2])
-        cluster.slurm.limit(cluster.waiting(folder)[0], minutes=1)
+        second = cluster.jobs_so_far(folder)[1]  # before its limit is changed by hand
+        cluster.slurm.limit(second["JobId"], minutes=1)
         assert wait(lambda: states(cluster, folder)[1:2] == ["TIMEOUT"], LONGEST)
         assert not Path(f"/proc/{hanging}/exe").exists()
         assert process.wait(timeout=LONGEST) == 0, last_log(folder)
@@ -179,6 +186,10 @@ def test_what_is_killed_for_memory_or_time_is_tried_again(cluster, undisturbed):
     jobs = cluster.jobs(folder)
     assert [job["JobState"] for job in jobs] == ["FAILED", "TIMEOUT", "COMPLETED"]
     assert [job["MinMemoryNode"] for job in jobs] == ["500M", "2000M", "4500M"]
+    least = resources.minutes("fit", folder / "results/tiny/triage.json")
+    limits = [time_limit(job) for job in (jobs[0], second, jobs[2])]
+    assert limits == [least, 2 * least, 3 * least]
+    assert time_limit(jobs[1]) == 1  # that of the job that timed out
     assert "training goes on after epoch" in log_of(folder, FITS[1])
     assert digests(folder, MODELS[1:2]) == digests(undisturbed[0], MODELS[1:2])
     tell(jobs)
@@ -226,6 +237,13 @@ def rule(job: dict[str, str]) -> str:
     return next((group for group in GROUPS if name.startswith(f"{group}_")), name)
 
 
+def time_limit(job: dict[str, str]) -> float:
+    """Minutes that SLURM gives a job, from its [days-]hours:minutes:seconds."""
+    days, _, clock = job["TimeLimit"].rpartition("-")
+    hours, minutes, seconds = map(int, clock.split(":"))
+    return int(days or 0) * 24 * 60 + hours * 60 + minutes + seconds / 60
+
+
 def asked(job: dict[str, str]) -> list[str]:
     """What a job asked for and was granted besides processors and memory."""
     return [value for key, value in job.items() if "TRES" in key.upper() or "GRES" in key.upper()]
@@ -233,8 +251,7 @@ def asked(job: dict[str, str]) -> list[str]:
 
 def states(cluster: Cluster, folder: Path) -> list[str]:
     """How each job of a folder stands."""
-    jobs = cluster.slurm.jobs()
-    return [job["JobState"] for job in jobs if job["WorkDir"] == str(folder)]
+    return [job["JobState"] for job in cluster.jobs_so_far(folder)]
 
 
 def stopped_fits(folder: Path, models: list[str]) -> list[int]:

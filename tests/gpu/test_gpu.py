@@ -8,7 +8,7 @@ import torch
 from conftest import SETTINGS
 
 from countae import likelihoods, protocols
-from countae.devices import choose_place, seeded
+from countae.devices import choose_place, repeatable, seeded
 from countae.fit import fit
 from countae.model import CountAutoencoder
 from countae.predict import predict_hidden
@@ -74,14 +74,15 @@ def test_no_step_waits_for_the_gpu(small_nb, likelihood):
     optimiser = torch.optim.AdamW(stepper.model.parameters(), lr=1e-3, fused=True)
     optimiser.found_inf = torch.zeros((), device="cuda")
     generator = torch.Generator().manual_seed(1)
-    for checked in (False, True):  # the first step makes buffers
-        torch.cuda.set_sync_debug_mode("error" if checked else "default")
-        try:
-            loss = stepper.module(stepper.step(train[:40], 40, generator))
-            stepper.place.backward(loss)
-            optimiser.step()
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+    with repeatable(stepper.place.device, "deterministic"):
+        for checked in (False, True):  # the first step makes buffers
+            torch.cuda.set_sync_debug_mode("error" if checked else "default")
+            try:
+                loss = stepper.module(stepper.step(train[:40], 40, generator))
+                stepper.place.backward(loss)
+                optimiser.step()
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
 
 
 def test_predictions_are_those_of_the_cpu(small_nb):

@@ -26,7 +26,7 @@ ALLOWED = {
     "protocols": {"kernels", "devices"},
     "memory": {"devices", "model", "protocols"},
     "stepping": {"devices", "model", "protocols"},
-    "layers": set(),
+    "layers": {"devices"},
     "fused": {"likelihoods", "kernels", "protocols"},
     "model": {"likelihoods", "protocols", "layers"},
     "placing": {"model", "protocols"},

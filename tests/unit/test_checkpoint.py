@@ -17,7 +17,7 @@ from countae import checkpoint as module
 from countae.checkpoint import LARGEST_SHARE, Checkpoint
 from countae.counts._checksum import checksum
 from countae.errors import CountMatrixError, StorageError
-from countae.fit import fit, load, save
+from countae.fit import FitRecord, fit, load, save
 
 HERE = Path(__file__).parent
 NETWORK = {"hidden": [16], "latent": 4, "dropout": 0.1}
@@ -103,11 +103,14 @@ def changed(matrix):
 
 
 OTHER_FITS = {
-    "seed": lambda matrix: (matrix, {"seed": 4}),
-    "likelihood": lambda matrix: (matrix, {"likelihood": "zinb"}),
-    "training": lambda matrix: (matrix, {"learning_rate": 1e-4}),
-    "network": lambda matrix: (matrix, {"network": {"latent": 5}}),
-    "counts": lambda matrix: (changed(matrix), {}),
+    "'seed' was '3', is '4'": lambda matrix: (matrix, {"seed": 4}),
+    "'likelihood' was 'nb', is 'zinb'": lambda matrix: (matrix, {"likelihood": "zinb"}),
+    "'training.learning_rate' was '0.004', is '0.0001'": lambda matrix: (
+        matrix,
+        {"learning_rate": 1e-4},
+    ),
+    "'network.latent' was '4', is '5'": lambda matrix: (matrix, {"network": {"latent": 5}}),
+    "'counts' was '": lambda matrix: (changed(matrix), {}),
 }
 
 
@@ -119,7 +122,9 @@ def test_the_checkpoint_of_another_fit_is_left_alone_and_named(small_nb, tmp_pat
     said = []
     found = fitted(matrix, keep=kept(tmp_path, said), **given)
     assert len(said) == 1
-    assert f"is of another fit ({what}); training begins anew" in said[0]
+    assert f"is of another fit ({what}" in said[0]
+    assert said[0].endswith("); training begins anew")
+    assert said[0].count(" was ") == 1  # nothing else differs
     assert_same(found, fitted(matrix, **given))
 
 
@@ -133,7 +138,25 @@ def test_other_code_and_threads_begin_anew(small_nb, tmp_path, what, monkeypatch
         torch.set_num_threads(2)
     said = []
     fitted(small_nb, keep=kept(tmp_path, said))
-    assert f"is of another fit ({what})" in said[0]
+    assert f"is of another fit ('{what}' was '" in said[0]
+
+
+def test_a_checkpoint_from_another_gpu_begins_anew(tmp_path, monkeypatch):
+    """The name is part of what a fit is on CUDA; on a CPU it is not asked for."""
+    record = FitRecord("nb", "NB", 2, "", 0, {}, {}, ["g"], "cuda", 1, 10)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA A100-SXM4-40GB")
+    on_a100, said = module._identity(record), []
+    keep = kept(tmp_path)
+    assert keep.read(on_a100) is None
+    keep.write({"x": torch.zeros(1)}, {}, epochs=3)
+    assert kept(tmp_path).read(module._identity(record)) is not None
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    assert kept(tmp_path, said).read(module._identity(record)) is None
+    (sentence,) = said
+    assert "('gpu' was 'NVIDIA A100-SXM4-40GB', is 'Tesla T4'); training begins" in sentence
+    monkeypatch.undo()
+    record.device = "cpu"
+    assert set(module._identity(record)) == set(on_a100) - {"gpu"}
 
 
 def test_a_damaged_checkpoint_is_found_out_whatever_is_damaged(small_nb, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,23 @@ def test_profiles_for_slurm_differ_in_gpus_only():
 def test_rules_have_no_retries_of_their_own():
     """Snakemake would apply them once more inside each job of a cluster."""
     assert "retries:" not in RULES
+
+
+def pins(name: str) -> dict[str, str]:
+    """Versions that a lock has, by the name of the package."""
+    lines = (ROOT / "envs" / name).read_text().splitlines()
+    found = (line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    return {re.sub("[-_.]+", "-", package).lower(): version for package, version in found}
+
+
+def test_the_lock_for_engines_has_their_plugins_and_changes_no_other_version():
+    engines = pins("engines.lock")
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for line in extra["optional-dependencies"]["engines"]:
+        name, least, below = re.fullmatch(r"([\w-]+)>=([\d.]+),<(\d+)", line).groups()
+        version = [int(part) for part in engines[name].split(".")]
+        assert [int(part) for part in least.split(".")] <= version < [int(below)], line
+    assert not set(engines) & (set(pins("requirements.lock")) | set(pins("cluster.lock")))
 
 
 def test_the_lock_for_clusters_has_the_plugin_that_the_package_names():

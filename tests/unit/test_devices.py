@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -97,6 +100,56 @@ def test_processes_that_were_not_started_together_are_refused(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")  # four at once, but not so many on each node
     with pytest.raises(ConfigError, match="4 on each node.*one of 4.*--ntasks-per-node=4"):
         module._environment(4, 1)
+
+
+IN_STEP = SLURM | {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_TASK_PID": "1"}
+IN_SHELL = IN_STEP | {"SLURM_PTY_PORT": "42621"}
+
+
+@pytest.mark.parametrize(
+    ("told", "who"),
+    [
+        (IN_STEP, "srun started this command 4 times.*--devices 4.*unset SLURM_STEP_NUM_TASKS"),
+        (IN_SHELL | {"SLURM_TASK_PID": str(os.getpid())}, "srun started"),  # srun in such a shell
+        (TORCHRUN, "torchrun started this command 4 times at once.*unset WORLD_SIZE"),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, "started this command 2 times"),
+        ({}, None),
+        (SLURM, None),  # as SLURM 22.05 has it in a batch script of several tasks
+        (IN_STEP | {"SLURM_NTASKS": "1", "SLURM_STEP_NUM_TASKS": "1"}, None),  # as Snakemake's are
+        (IN_SHELL, None),  # typed into a shell that `srun --ntasks=4 --pty` gave
+        ({"RANK": "0", "WORLD_SIZE": "1"}, None),
+    ],
+)
+def test_copies_of_a_fit_are_refused_where_there_are_any(monkeypatch, told, who):
+    for name in {"SLURM_STEP_NUM_TASKS", *IN_SHELL, *TORCHRUN}:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    module.check_copies(2, 2)
+    if who is None:
+        module.check_copies(1, 1)
+        return
+    with pytest.raises(ConfigError, match=who):
+        module.check_copies(1, 1)
+
+
+@pytest.mark.parametrize("verb", ["fit", "tune-trial"])
+def test_copies_of_a_fit_end_with_2_and_leave_what_is_there(small_nb, tmp_path, monkeypatch, verb):
+    small_nb.save(tmp_path / "counts.h5ad")
+    output = tmp_path / "output"
+    output.write_text("of the other")
+    for name, value in IN_STEP.items():
+        monkeypatch.setenv(name, value)
+    words = [verb, str(tmp_path / "counts.h5ad"), str(output), "--likelihood", "nb"]
+    words += ["--record", str(tmp_path / "fit.json")] if verb == "fit" else []
+    done = subprocess.run(
+        [sys.executable, "-m", "countae", *words], capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert "srun started this command 4 times" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert output.read_text() == "of the other"
+    assert {path.name for path in tmp_path.iterdir()} == {"counts.h5ad", "output"}
 
 
 def test_random_state_and_algorithms_are_left_as_they_were():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import time
 from pathlib import Path
 
@@ -135,6 +136,79 @@ def test_a_run_that_is_over_has_nothing_running(folder):
     assert "3 done, 1 failed, 1 cut short" in text
     assert "No run is going on" in text
     assert "left at this pace" not in text
+
+
+LOG_NAME = ".snakemake/log/2026-11-27T100000.snakemake.log"
+HERE = f"SNAKEMAKE\n=========\n  Host: {platform.node()}\n  User: me\n\n"
+PLAN = LOG[: LOG.index("Select jobs")]
+
+
+@pytest.fixture
+def beginning(tmp_path):
+    """A folder in which Snakemake has been started, and no step has begun."""
+    write(tmp_path, ".snakemake/locks/0.input.lock", "x", 0)
+    write(tmp_path, LOG_NAME, HERE + PLAN, 7)
+    return tmp_path
+
+
+def test_before_the_first_step(beginning):
+    log = beginning / LOG_NAME
+    with log.open("a"):  # as Snakemake has it
+        assert describe(beginning, now=NOW).splitlines() == [
+            f"{beginning}: 0 done, 7 to do",
+            "No step has begun yet.",
+            "The run last wrote something 60 s ago.",
+        ]
+        for text in ("", HERE + "Building DAG of jobs...\n"):
+            write(beginning, LOG_NAME, text, 7)
+            assert "is still planning: no step has begun" in describe(beginning, now=NOW)
+        write(beginning, "logs/tiny/poisson/seed0/fit.log", "error: of a run before\n", -30)
+        assert f"{beginning}: 0 done, 1 cut short\n" in describe(beginning, now=NOW)
+    write(beginning, LOG_NAME, PLAN + "Complete log(s): /x/y.log\n", 7)
+    (beginning / "logs/tiny/poisson/seed0/fit.log").unlink()
+    assert describe(beginning, now=NOW).endswith("No step has begun, and no run is going on.")
+
+
+def test_before_a_step_has_finished_no_time_is_told(folder):
+    write(folder, LOG_NAME, LOG[: LOG.index("Finished jobid: 1 ")], 7)
+    text = describe(folder, now=NOW)
+    assert "No step has finished in this run, so that the time left is not known yet." in text
+    assert "at this pace" not in text
+
+
+def test_a_plan_that_starts_again_is_not_the_run_before(folder):
+    """The newest log has no plan yet, and is being written."""
+    write(folder, LOG_NAME, LOG + "Complete log(s): /x/y.log\n", 7)
+    name = LOG_NAME.replace("T10", "T12")
+    write(folder, name, HERE + "Building DAG of jobs...\n", 8)
+    assert "No run is going on" in describe(folder, now=NOW)
+    with (folder / name).open("a"):
+        text = describe(folder, now=NOW)
+    assert "Snakemake has been started and is still planning" in text
+    assert "running" not in text
+
+
+def test_after_a_kill_nothing_runs(folder):
+    """The lock is there and the log ends in the middle, but no process has it open."""
+    write(folder, LOG_NAME, HERE + LOG, 7)
+    text = describe(folder, now=NOW)
+    assert f"{folder}: 3 done, 1 failed, 1 cut short, 3 to do" in text
+    assert "No run is going on: Snakemake ended before it was done, perhaps killed." in text
+    assert "`snakemake --unlock`" in text
+    assert "at this pace" not in text
+    assert "running" not in text.replace("still running", "")
+    with (folder / LOG_NAME).open("a"):
+        text = describe(folder, now=NOW)
+    assert "1 running, 1 failed, 2 to do" in text
+    assert "left at this pace" in text
+    assert "cannot be seen" not in text
+
+
+def test_from_another_machine_nothing_is_said_of_the_process(folder):
+    write(folder, LOG_NAME, "  Host: a.head.node\n" + LOG, 7)
+    text = describe(folder, now=NOW)
+    assert "1 running, 1 failed, 2 to do" in text
+    assert "Whether Snakemake still runs cannot be seen from here." in text
 
 
 def test_an_unlock_after_a_kill_ends_the_run(folder):

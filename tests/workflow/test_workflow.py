@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,9 +20,11 @@ import anndata
 import pandas as pd
 import pytest
 import yaml
+from conftest import SETTINGS
 from count_files import example, tenx_h5_v3
 
 from countae import fingerprint as fingerprints
+from countae import resources
 from countae.new_likelihood import write
 
 ROOT = Path(__file__).parents[2]
@@ -336,6 +339,106 @@ def test_a_fit_on_several_devices_is_a_matter_of_resources(finished):
     assert "Nothing to be done" in done.stdout + done.stderr
     done = snakemake(finished, *several, "--printshellcmds", "--forcerun", "fit")
     assert " --devices 2 " in done.stdout + done.stderr
+
+
+def asked(folder: Path, target: str, *words: str) -> dict[str, int]:
+    """Numbers that the job which makes ``target`` would ask a scheduler for."""
+    # without messages, in place of which Snakemake then prints what a job asks for
+    (folder / "plain.smk").write_text(
+        f'include: "{ROOT}/Snakefile"\nfor one in workflow.rules:\n    one.message = None\n'
+    )
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "plain.smk", "--dry-run"]
+    command += [target, "--rerun-triggers", "mtime", "--workflow-profile", "none"]
+    done = subprocess.run(
+        [*command, "--cores", "8", *words], capture_output=True, text=True, cwd=folder,
+        env=os.environ | {"COLUMNS": "200"},
+    )  # fmt: skip
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, text
+    (line,) = [line for line in text.splitlines() if line.startswith("    resources: ")]
+    threads = [int(n) for n in re.findall(r"^    threads: (\d+)$", text, re.M)] or [1]
+    return {name: int(n) for name, n in re.findall(r"(\w+)=(\d+)\b", line)} | {
+        "threads": threads[0]
+    }
+
+
+@pytest.fixture
+def prepared_only(tmp_path):
+    """A folder in which a data set is prepared; of its first network Snakemake sees a file."""
+    folder = configured(tmp_path)
+    (folder / "results/tiny/nb/seed0").mkdir(parents=True)
+    triage = {"modelled": {"cells": 200, "genes": 50}}
+    (folder / "results/tiny/triage.json").write_text(json.dumps(triage))
+    for name in ("results/tiny/counts.h5ad", "results/tiny/nb/seed0/model.safetensors"):
+        (folder / name).touch()
+    return folder
+
+
+FIT = "results/tiny/nb/seed1/model.safetensors"
+SCORES = "results/tiny/nb/seed0/scores.parquet"
+
+
+def test_what_a_fit_asks_for_follows_its_devices(prepared_only):
+    """Main memory for CUDA where there is a GPU, whoever asks for that; all once per process."""
+    plain = asked(prepared_only, FIT)
+    assert "gpu" not in plain
+    assert (plain["devices"], plain["threads"]) == (1, 1)
+    with_gpu = asked(prepared_only, FIT, "--set-resources", "fit:gpu=1")
+    assert with_gpu["mem_mb"] == plain["mem_mb"] + SETTINGS["gpu_main_memory"]
+    own = plain["mem_mb"] - resources.WORKFLOW_MB
+    two = asked(prepared_only, FIT, "--set-resources", "fit:devices=2")
+    assert two["threads"] == 2
+    assert two["mem_mb"] == pytest.approx(resources.WORKFLOW_MB + 2 * own, abs=2)  # rounded up
+    four = asked(prepared_only, FIT, "--set-resources", "fit:devices=4", "fit:gpu=4")
+    assert (four["threads"], four["gpu"]) == (4, 4)
+    beside = own + SETTINGS["gpu_main_memory"]
+    assert four["mem_mb"] == pytest.approx(resources.WORKFLOW_MB + 4 * beside, abs=4)
+
+
+def test_a_configuration_says_what_main_memory_a_gpu_needs(prepared_only):
+    configured(prepared_only, TINY | {"device": "cuda", "gpu_main_memory": 700})
+    with_gpu = asked(prepared_only, FIT)
+    without = asked(prepared_only, FIT, "--set-resources", "fit:gpu=0")
+    assert with_gpu["gpu"] == 1
+    assert with_gpu["mem_mb"] == without["mem_mb"] + 700
+
+
+def test_the_profiles_for_slurm_differ_in_main_memory_where_they_differ_in_gpus(prepared_only):
+    def at(target, profile):
+        lines = yaml.safe_load((ROOT / "profiles" / profile / "config.yaml").read_text())
+        words = [
+            f"{rule}:{name}={value}"
+            for rule, some in lines["set-resources"].items()
+            for name, value in some.items()
+        ]
+        return asked(prepared_only, target, "--set-resources", *words)["mem_mb"]
+
+    gap = {target: at(target, "slurm-gpu") - at(target, "slurm") for target in (FIT, SCORES)}
+    assert gap == {FIT: SETTINGS["gpu_main_memory"], SCORES: 0}
+
+
+def test_devices_share_the_threads_of_a_fit(small_nb, tmp_path, monkeypatch):
+    """Each process has its part; what `--threads` says is for all of a machine."""
+    import torch
+    from typer.testing import CliRunner
+
+    from countae import fit as training_loop
+    from countae.cli import app
+
+    small_nb.save(tmp_path / "counts.h5ad")
+    before, given = torch.get_num_threads(), []
+
+    def stop(*args, **kwargs):
+        given.append(torch.get_num_threads())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training_loop, "fit", stop)
+    for threads, devices in ((4, 2), (1, 2), (3, 1)):
+        words = ["fit", tmp_path / "counts.h5ad", tmp_path / "m", "--record", tmp_path / "r"]
+        words += ["--likelihood", "nb", "--threads", threads, "--devices", devices]
+        CliRunner().invoke(app, [*map(str, words)])
+    torch.set_num_threads(before)
+    assert given == [2, 1, 3]
 
 
 @pytest.fixture

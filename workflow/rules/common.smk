@@ -226,11 +226,37 @@ def scaled_memory(megabytes):
     return lambda wildcards, attempt: megabytes * attempt
 
 
+def asked_for(name, wildcards, rulename, **more):
+    """Number that a rule's own line or the profile's asks for under a name; 0 where none does."""
+    asked = workflow.get_rule(rulename).resources.get(name)
+    if asked is None:
+        return 0
+    value = asked.evaluate(wildcards, rulename=rulename, **more).value
+    return value if isinstance(value, int) else 0
+
+
 def memory_of(step):
-    """Memory of a step by the size of its data, which grows with each attempt."""
-    return lambda wildcards, input, attempt: needs.memory_mb(
-        step, input.triage, attempt=attempt
-    )
+    """Memory of a step by the size of its data and its devices, which grows with each attempt."""
+
+    def megabytes(wildcards, input, attempt, **more):
+        gpus, devices = (
+            asked_for(name, wildcards, input=input, attempt=attempt, **more)
+            for name in ("gpu", "devices")
+        )
+        return needs.memory_mb(
+            step,
+            input.triage,
+            attempt=attempt,
+            processes=max(1, devices),
+            beside=SETTINGS["gpu_main_memory"] if gpus else 0,
+        )
+
+    return megabytes
+
+
+def one_per_device(wildcards, **more):
+    """Threads of a fit: one for the process of each device."""
+    return max(1, asked_for("devices", wildcards, **more))
 
 
 def minutes_of(step):

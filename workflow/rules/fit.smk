@@ -12,7 +12,7 @@ rule fit:
         "benchmarks/{dataset}/{likelihood}/seed{seed}/fit.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: 1
+    threads: one_per_device
     resources:
         mem_mb=memory_of("fit"),
         runtime=minutes_of("fit"),

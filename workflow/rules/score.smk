@@ -63,6 +63,7 @@ rule score_baseline:
 rule fit_peer:
     input:
         counts="results/{dataset}/counts.h5ad",
+        triage=triage_of,
     output:
         predictions="results/{dataset}/{peer}/seed{seed}/predictions.npz",
         record="results/{dataset}/{peer}/seed{seed}/peer.json",
@@ -74,8 +75,8 @@ rule fit_peer:
         "../../envs/peers.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_memory(4000),
-        runtime=240,
+        mem_mb=memory_of("fit_peer"),
+        runtime=minutes_of("fit_peer"),
         gpu=gpus,
     params:
         code=fingerprint("peer"),
@@ -89,6 +90,7 @@ rule fit_peer:
 rule score_peer:
     input:
         counts="results/{dataset}/counts.h5ad",
+        triage=triage_of,
         predictions="results/{dataset}/{peer}/seed{seed}/predictions.npz",
     output:
         scores="results/{dataset}/{peer}/seed{seed}/scores.parquet",
@@ -102,8 +104,8 @@ rule score_peer:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_memory(4000),
-        runtime=60,
+        mem_mb=memory_of("score"),
+        runtime=minutes_of("score"),
     params:
         metrics=metric_options(),
         code=fingerprint("score"),

@@ -39,7 +39,8 @@ class Rows:
     def in_room(self, room: int, device: torch.device, dtype: torch.dtype) -> Tensor:
         """The same by way of ``room`` stored counts, so that all steps' tensors have one shape.
 
-        What is not needed of the room goes to one more entry, which is left out.
+        What is not needed of the room goes to one more entry, which is left out. Where a step was
+        filled up by its fullest cells they may need more than it.
         """
         if device.type == "cpu":
             return self.dense(device, dtype)
@@ -49,7 +50,7 @@ class Rows:
         """The same on any device: places and counts are sent and scattered there."""
         from countae.kernels import entry_lists  # numba takes a third of a second to import
 
-        size = len(self.cells) * self.matrix.shape[1]
+        size, room = len(self.cells) * self.matrix.shape[1], max(room, self.stored)
         whole = torch.int32 if size < MOST_IN_INT32 else torch.int64
         pinned = device.type == "cuda"  # written where the GPU will read it
         place = torch.empty(room, dtype=whole, pin_memory=pinned)
@@ -67,7 +68,7 @@ class Rows:
         """Number of stored counts."""
         return int((self.matrix.indptr[self.cells + 1] - self.matrix.indptr[self.cells]).sum())
 
-    def some(self, rows: slice) -> Rows:
+    def some(self, rows: slice | np.ndarray) -> Rows:
         """Some of the rows."""
         return Rows(self.matrix, self.cells[rows])
 
@@ -138,7 +139,7 @@ class Task:
             return None
         return sent(torch.from_numpy(np.flatnonzero(self.mask.T)), self.device)
 
-    def some(self, rows: slice) -> Task:
+    def some(self, rows: slice | np.ndarray) -> Task:
         """The same for some of the cells."""
         seen = self.seen.some(rows)
         return Task(

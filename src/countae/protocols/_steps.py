@@ -20,9 +20,10 @@ class Share:
     Attributes
     ----------
     rows : slice
-        Of the step's cells.
+        Of the step's cells; beyond the last of these they begin anew, and do not count.
     cells : int
-        Of the step, for all processes together.
+        Of the step, for all processes together: what is random is drawn for so many, whatever
+        the number of processes.
     real : int
         How many of them count; those behind fill the step up to ``cells``.
     room : int
@@ -44,7 +45,14 @@ class Share:
     def filled(cls, real: int, most: int, rank: int, processes: int, room: int) -> Share:
         """The same where each process has as many cells as it needs if there are ``most``."""
         rows = -(-most // processes)
-        return cls(slice(rank * rows, (rank + 1) * rows), rows * processes, real, room)
+        return cls(slice(rank * rows, (rank + 1) * rows), most, real, room)
+
+    @property
+    def own(self) -> slice | np.ndarray:
+        """The process's rows as an index of the step's cells."""
+        if self.rows.stop <= self.cells:
+            return self.rows
+        return np.arange(self.rows.start, self.rows.stop) % self.cells
 
 
 class Step:
@@ -92,7 +100,7 @@ class Step:
     @classmethod
     def of(cls, task: Task, share: Share) -> Step:
         """A share of a task of all the step's cells."""
-        own = task.some(share.rows)
+        own = task.some(share.own)
         counts = own.seen.in_room(share.room, own.device, own.dtype)
         target = counts
         if own.wanted is not own.seen:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from countae.counts import CountMatrix
-from countae.devices import sent
+from countae.devices import rows_of, sent
 from countae.kernels.precision import widened
 from countae.protocols import register
 from countae.protocols._base import Protocol, Rows, Task, placed
@@ -72,28 +72,38 @@ class Masked(Protocol):
 
     def step_there(self, cells: np.ndarray, seed: int, share: Share) -> Step:
         """A share of a step, with everything but the stored counts made on the device."""
-        own, shape = cells[share.rows], (share.cells, len(self._gene_share))
+        own, shape = cells[share.own], (share.cells, len(self._gene_share))
         drawn = torch.rand(shape, generator=self.generator(seed), device=self.device)
         mask = drawn < 1 / self.matrix.n_folds
         mask[share.real :] = False
-        counts = self.rows(own).by_place(share.room, self.device, self.dtype)
-        hidden = mask[share.rows].to(self.dtype)
+        seen, asked = self._rows(own)
+        sized = self._sized(own, seen)
+        counts = self._there(seen, share)
+        target = counts if asked is seen else self._there(asked, share)
+        total = counts if sized is seen else self._there(sized, share)
+        real = is_real(share, counts)
+        wanted = rows_of(mask, share.rows) & (real > 0)[:, None]
+        hidden = wanted.to(self.dtype)
         category, batch = self.groups(own)
         return Step(
-            counts=counts, target=counts, size_factor=self._size_factor(counts, hidden, own),
-            hidden=hidden, wanted=mask[share.rows], number=mask.sum().to(self.dtype),
-            real=is_real(share, counts),
+            counts=counts, target=target, size_factor=self._size_factor(total, hidden, own),
+            hidden=hidden, wanted=wanted, number=mask.sum().to(self.dtype), real=real,
             condition=None if category is None else placed(category, self.device, self.dtype),
             batch=sent(torch.from_numpy(batch), self.device),
         )  # fmt: skip
 
+    def _there(self, rows: Rows, share: Share) -> Tensor:
+        """Counts on the device, (cell, gene), by tensors of one shape in every step."""
+        return rows.by_place(share.room, self.device, self.dtype)
+
     def _size_factor(self, counts: Tensor, hidden: Tensor, cells: np.ndarray) -> Tensor:
         """Size factor of each cell from its visible counts, (cell, 1), on the device."""
         counts, hidden = widened(counts, hidden)
+        library = self._library_size[self._sizing(cells)]
         size_factor = size_without(
             (counts * hidden).sum(dim=1),
             (hidden * self._shares).sum(dim=1),
-            library_size=placed(self._library_size[cells], self.device, counts.dtype),
+            library_size=placed(library, self.device, counts.dtype),
             reference_size=self._reference_size,
         )
         return size_factor[:, None].to(self.dtype)
@@ -141,8 +151,7 @@ class Masked(Protocol):
         from countae.kernels import entry_lists  # numba takes a third of a second to import
 
         seen, wanted = self._rows(cells)
-        by, sums = self._sizing(cells), np.empty((2, len(cells)))
-        sized = seen if self._sized_by is None else Rows(self._shown, by)
+        sized, sums = self._sized(cells, seen), np.empty((2, len(cells)))
         shown = sized.matrix
         entry_lists.hidden_total(
             shown.indptr, shown.indices, shown.data, sized.cells, hidden, sums[0]
@@ -150,7 +159,7 @@ class Masked(Protocol):
         entry_lists.hidden_share(hidden, self._gene_share, sums[1])
         size_factor = size_without(
             *sums,
-            library_size=self._library_size[by],
+            library_size=self._library_size[self._sizing(cells)],
             reference_size=self._reference_size,
         )
         exposure = size_factor.astype(np.float32)
@@ -159,6 +168,10 @@ class Masked(Protocol):
     def _sizing(self, cells: np.ndarray) -> np.ndarray:
         """Cells whose library sizes ``cells`` have."""
         return cells if self._sized_by is None else self._sized_by[cells]
+
+    def _sized(self, cells: np.ndarray, seen: Rows) -> Rows:
+        """Counts from which the sizes of ``cells`` come: those ``seen`` unless a test differs."""
+        return seen if self._sized_by is None else Rows(self._shown, self._sizing(cells))
 
     def _rows(self, cells: np.ndarray) -> tuple[Rows, Rows]:
         """Counts that are shown, and those to predict: the same unless a stress test differs."""
