@@ -142,7 +142,8 @@ def test_what_cannot_be_ranked_is_told(tmp_path):
         "empty": {}, "list": [1], "text": {"dataset": "x", "axes": {"overall": "none"}},
         "single": verdicts([[1.0]])[0], "nan": verdicts([[1.0, np.nan]])[0],
     }.items():  # fmt: skip
-        with pytest.raises(ScoreError, match="has no scores of two losses"):
+        why = "has the number NaN" if name == "nan" else "has no scores of two losses"
+        with pytest.raises(ScoreError, match=why):
             read_verdicts([one, written(tmp_path / name, content)])
 
 

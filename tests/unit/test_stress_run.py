@@ -166,7 +166,7 @@ def test_the_verbs_write_a_table_and_sum_it_up(files):
     assert done.exit_code == 0, done.output
     found = json.loads((files / "stress.json").read_text())
     assert found["tests"]["depth"]["rows"][0]["level"] == 1.0
-    assert "At 0.5" in found["tests"]["depth"]["sentence"]
+    assert "at 0.5" in found["tests"]["depth"]["sentence"]
 
 
 @pytest.mark.parametrize(
