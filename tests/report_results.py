@@ -118,6 +118,7 @@ class Results:
             "implied_variance": mean + mean**2 / 2,
             "zero_fraction_error": np.linspace(-0.15, 0.17, len(mean)),
             "coverage_90": np.full(len(mean), 0.9),
+            "poisson_deviance_explained": level + np.linspace(-0.3, 0.3, len(mean)),
             "dispersion_standard_error": np.where(np.arange(len(mean)) % 4 == 0, 0.9, 0.2),
         }
         return value.get(metric, level + 0 * mean) + 0.001 * seed
