@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -113,13 +113,12 @@ def fit(
         network = config.completed("network", chosen.network)
         training = config.completed("training", chosen.training)
     check_places(output, record)
-    matrix = loaded(counts, max(1, threads // devices))
+    matrix = _for_one_of(counts, threads, devices, nodes)
     from countae import fit as training_loop
     from countae.checkpoint import Checkpoint
-    from countae.devices import check_copies, is_first
+    from countae.devices import is_first
     from countae.files import write_together
 
-    check_copies(devices, nodes)
     kept = Checkpoint(output, seconds=checkpoint_seconds, tell=_told)
     model, made = training_loop.fit(
         matrix, likelihood, seed=seed, network=network, training=training, device=device,
@@ -162,12 +161,11 @@ def tune_trial(
 
     likelihoods.check(likelihood)
     check_places(output)
-    matrix = loaded(counts, max(1, threads // devices))
+    matrix = _for_one_of(counts, threads, devices, nodes)
     from countae import fit as training_loop
     from countae.checkpoint import Checkpoint
-    from countae.devices import check_copies, is_first
+    from countae.devices import is_first
 
-    check_copies(devices, nodes)
     began, tried = time.perf_counter(), Settings(network, training)
     kept = Checkpoint(output, seconds=checkpoint_seconds, tell=_told)
     try:
@@ -188,6 +186,15 @@ def tune_trial(
     if is_first():
         trial.to_json(output)
         kept.remove()
+
+
+def _for_one_of(counts: Path, threads: int, devices: int, nodes: int) -> Any:
+    """Prepared counts for one of the processes that share a fit, with its share of the threads."""
+    matrix = loaded(counts, max(1, threads // devices))
+    from countae.devices import check_copies
+
+    check_copies(devices, nodes)
+    return matrix
 
 
 def _told(sentence: str) -> None:

@@ -110,19 +110,6 @@ class CountAutoencoder(nn.Module):
         predicted = library == "predicted" and not likelihood.size_in_target
         self.log_size = head(inputs, torch.zeros(1)) if predicted else None
 
-    def encode(
-        self,
-        counts: Tensor,
-        size_factor: Tensor,
-        hidden: Tensor | None = None,
-        condition: Tensor | None = None,
-    ) -> Tensor:
-        """Latent coordinates, (cell, latent), of raw counts; ``hidden`` marks unseen entries.
-
-        Those of a variational bottleneck are the posterior mean, or in training a draw.
-        """
-        return self._latent(self._last(self.features(counts, size_factor, hidden), condition))
-
     def features(self, counts: Tensor, size_factor: Tensor, hidden: Tensor | None) -> Tensor:
         """What the encoder is given of the counts, (cell, gene)."""
         seen = counts / size_factor if self.log_size is None else counts
@@ -189,7 +176,11 @@ class CountAutoencoder(nn.Module):
         hidden: Tensor | None = None,
         condition: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Latent coordinates, (cell, latent), and what multiplies the mean, (cell, 1)."""
+        """Latent coordinates, (cell, latent), and what multiplies the mean, (cell, 1).
+
+        ``hidden`` marks unseen entries of the raw counts. Coordinates of a variational bottleneck
+        are the posterior mean, or in training a draw.
+        """
         last = self._last(self.features(counts, size_factor, hidden), condition)
         with torch.autocast(counts.device.type, enabled=False):
             size_factor = self._size(last.to(counts.dtype), size_factor)

@@ -74,7 +74,7 @@ def test_every_loss_starts_at_the_moments_of_the_genes(name, small_nb, moments):
     if name in ONLY_AT_SIZE_ONE:
         size_factor = torch.ones_like(size_factor)
     started = model.likelihood.start(moments)
-    decoded = model.decoder(model.encode(counts, size_factor))
+    decoded = model.decoder(model.encoded(counts, size_factor)[0])
     for head, layer in model.entry_heads.items():
         gap = (layer(decoded) - started[head].float()).abs()
         assert 0 < gap.max() < NOISE, head

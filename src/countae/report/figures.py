@@ -40,7 +40,6 @@ class Figure:
     title: str
     caption: str
     spec: dict[str, Any]
-    small: bool = False
 
     @property
     def label(self) -> str:
@@ -58,9 +57,7 @@ class Panels:
     wide: bool = False
 
 
-def figure(
-    chart: alt.TopLevelMixin, title: str, caption: str = "", *, height: int, small: bool = False
-) -> Figure:
+def figure(chart: alt.TopLevelMixin, title: str, caption: str = "", *, height: int) -> Figure:
     """A figure as wide as its place on the page."""
     chart = chart.properties(width="container", height=height)
     with alt.data_transformers.enable(consolidate_datasets=False):
@@ -68,7 +65,7 @@ def figure(
     spec.pop("config", None)  # the page has its own, for light and for dark
     spec["description"] = title
     spec["autosize"] = {"type": "fit-x", "contains": "padding"}
-    return Figure(title, caption, rounded(spec), small)
+    return Figure(title, caption, rounded(spec))
 
 
 class _Rows:

@@ -206,7 +206,7 @@ def zero_errors(data: Dataset) -> Panels | None:
             )
         )
         zero = alt.Chart(values([{"zero": 0}])).mark_rule(color=GREY).encode(y=alt.Y("zero:Q"))
-        made.append(figure(layered(dots, zero), short(loss), height=150, small=True))
+        made.append(figure(layered(dots, zero), short(loss), height=150))
     return Panels(
         "Expected less observed share of zeros, gene by gene",
         "One dot per gene, at its mean count. Dots should scatter around the line; a loss whose "
@@ -343,7 +343,7 @@ def pit_histograms(data: Dataset) -> Panels | None:
         flat = (
             alt.Chart(values([{"one": 1}])).mark_rule(strokeDash=[5, 4]).encode(y=alt.Y("one:Q"))
         )
-        made.append(figure(layered(bars, flat), short(loss), height=140, small=True))
+        made.append(figure(layered(bars, flat), short(loss), height=140))
     return Panels(
         "Calibration: PIT histogram of each loss",
         "Where the held-out counts fall in their predicted distributions. Flat, at the dashed "

@@ -12,7 +12,7 @@ import numpy as np
 from countae.errors import ScoreError
 from countae.files import read_table, with_keys
 from countae.registry import shown
-from countae.wording import short
+from countae.wording import ADVICE, short
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,6 @@ OF_GENES = {
     "nb": ["expected_zero_fraction", "dispersion_standard_error"],
 }  # fmt: skip
 COLUMNS = ["noise", "metric", "level", "id", "value"]
-OUTCOMES = {"winner", "tie", "undecided", "abstain"}
 VERDICT_KEYS = {"titles", "axes", "story", "overdispersion", "zero_inflation", "errors_by"}
 TRIAGE_KEYS = (
     "source", "row", "settings", "raw", "modelled", "parts", "removed_cells", "removed_genes",
@@ -216,7 +215,7 @@ def _verdict(path: Path) -> dict[str, Any]:
             "verdict`."
         )
     unknown = {verdict["recommended"]} - {*verdict["titles"], None}
-    wrong = {axis["outcome"] for axis in verdict["axes"].values()} - OUTCOMES
+    wrong = {axis["outcome"] for axis in verdict["axes"].values()} - ADVICE.keys()
     if unknown or wrong:
         raise ScoreError(
             f"{path}: names {shown(next(iter(unknown | wrong)))}, which is neither a compared "

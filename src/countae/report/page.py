@@ -70,7 +70,7 @@ class Page:
         key = f"f{next(self._number)}"
         self.figures[key] = by_column(figure.spec)
         return {"id": key, "title": figure.title, "caption": figure.caption, "label": figure.label,
-                "height": _height(figure.spec), "small": figure.small, "name": name}  # fmt: skip
+                "height": _height(figure.spec), "name": name}  # fmt: skip
 
 
 def render(datasets: list[Dataset], *, title: str, ranks: dict[str, Any] | None = None) -> str:

@@ -156,7 +156,7 @@ def _curve(
         ],
     )
     zero = alt.Chart(values([{"zero": 0}])).mark_rule(color="#8A8A8A").encode(y=alt.Y("zero:Q"))
-    return figure(layered(zero, lines, bars, dots), title, axis, height=260, small=True)
+    return figure(layered(zero, lines, bars, dots), title, axis, height=260)
 
 
 def _table(data: Dataset, rows: list[dict[str, Any]], test: dict[str, Any]) -> Table:

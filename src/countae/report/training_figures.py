@@ -71,7 +71,7 @@ def _training_curve(data: Dataset, loss: str) -> Figure:
             ],
         )
     )
-    return figure(alt.layer(lines, kept), short(loss), height=160, small=True)
+    return figure(alt.layer(lines, kept), short(loss), height=160)
 
 
 def _thinned(epochs: int) -> list[int]:
@@ -153,4 +153,4 @@ def _latent_map(latents: Latents, loss: str, names: list[str]) -> Figure:
         **channels,
     )
     title = f"{short(loss)}, {percent(share)} of the variance"
-    return figure(chart, title, height=250, small=True)
+    return figure(chart, title, height=250)
