@@ -243,8 +243,9 @@ def _train(
 def calibrate(model: CountAutoencoder, data: Protocol, cells: np.ndarray) -> None:
     """Set the gene heads that the loss leaves open from entries predicted while hidden."""
     counts = data.dense(data.matrix.target(cells))
+    unseen = torch.as_tensor(data.matrix.part[cells] == "validation", device=counts.device)
     parameters = held_out_by_block(model, data, cells)
-    for name, value in model.likelihood.calibrate(counts, parameters).items():
+    for name, value in model.likelihood.calibrate(counts, parameters, unseen).items():
         model.gene_heads[name].copy_(value)
 
 

@@ -7,6 +7,8 @@ that of the noise (columns). The recipe is the same for every network and baseli
    on logarithms predicts medians; a mean below 1/1,000 of the gene's own average is lifted to
    it, since a squared error may predict zero or less. The mean is then held fixed.
 2. Parameters are the maximum of the likelihood times a prior (:mod:`countae.noise_heads`).
+3. Noise is widened, in all genes alike, by what the validation cells show that it is too narrow
+   for cells that the means were not learnt from (:mod:`countae.kernels.unseen`).
 
 Fitted on train and validation entries predicted while hidden.
 """
@@ -22,7 +24,7 @@ from torch import Tensor
 from countae import likelihoods
 from countae.counts import CountMatrix
 from countae.likelihoods._base import Likelihood
-from countae.noise_heads import fit_heads, thinned
+from countae.noise_heads import fit_heads, for_unseen, thinned
 from countae.predict import Prediction
 
 PSEUDO_COUNT = 10.0
@@ -70,7 +72,12 @@ def noise_families() -> list[str]:
 
 
 def fit_noise(
-    family: str, *, counts: np.ndarray, mean: np.ndarray, size_factor: np.ndarray
+    family: str,
+    *,
+    counts: np.ndarray,
+    mean: np.ndarray,
+    size_factor: np.ndarray,
+    unseen: np.ndarray | None = None,
 ) -> Noise:
     """Noise parameters per gene for the given means.
 
@@ -82,6 +89,8 @@ def fit_noise(
         Raw counts, and what was predicted for them while they were hidden.
     size_factor : ndarray, (cell,) or (cell, gene)
         From visible counts only, where these were hidden.
+    unseen : ndarray, (cell,), bool, optional
+        Cells that whoever predicts them has not learnt from, by which noise is widened.
 
     Returns
     -------
@@ -96,6 +105,8 @@ def fit_noise(
     error = np.zeros(0)
     if likelihood.noise_heads:
         raw, error = fit_heads(likelihood, counts, m.numpy())
+        if unseen is not None and unseen.any():
+            raw = for_unseen(likelihood, raw, counts[unseen], m.numpy()[unseen])
     return Noise(likelihood, scale, gene_mean, raw, error)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from countae.kernels.around_trend import WIDE, most_probable
+from countae.kernels.unseen import widening
 from countae.likelihoods._base import Likelihood
 
 ZERO_LOGIT_PRIOR = (-4.0, 2.0)
@@ -48,3 +49,35 @@ def fit_heads(
     log_likelihood = likelihood.noise_derivatives(counts, mean)
     best, curvature = most_probable(log_likelihood, centre, width, mean.mean(axis=0))
     return dict(zip(names, map(torch.as_tensor, best), strict=True)), curvature**-0.5
+
+
+def for_unseen(
+    likelihood: Likelihood, raw: dict[str, Tensor], counts: np.ndarray, mean: np.ndarray
+) -> dict[str, Tensor]:
+    """The noise heads with the first moved by one number for all genes, towards more variance.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+        With ``noise_heads``.
+    raw : dict by head of Tensor, (gene,)
+        From :func:`fit_heads`.
+    counts, mean : ndarray, (cell, gene)
+        Raw counts, and means > 0, of cells that the means were not learnt from.
+
+    Returns
+    -------
+    dict by head of Tensor, (gene,), float64
+    """
+    first = (likelihood.noise_heads or ())[0]
+    level = torch.as_tensor(mean.mean(axis=0, keepdims=True))
+
+    def variance(by: float) -> float:
+        moved = raw | {first: raw[first] + by}
+        return float(likelihood.variance(**likelihood.from_mean(level, **moved)).sum())
+
+    by = widening(
+        likelihood.noise_derivatives(counts, mean), np.stack([*raw.values()]),
+        sign=1.0 if variance(1.0) > variance(0.0) else -1.0,
+    )  # fmt: skip
+    return raw | {first: raw[first] + by}

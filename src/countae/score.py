@@ -146,13 +146,19 @@ def noise_columns(
     test: np.ndarray,
     fitted: np.ndarray,
 ) -> dict[str, Column]:
-    """Noise families around the means of the test cells, fitted on those of other cells."""
+    """Noise families around the means of the test cells, fitted on those of other cells.
+
+    Nobody learns from validation cells: these say how much wider noise is for cells to come.
+    """
     hold_out = protocols.get(matrix.protocol)(matrix)
     counts = matrix.target(fitted).toarray().astype(np.float64)
     fitted_size, size = (hold_out.size_factor(cells) for cells in (fitted, test))
+    unseen = matrix.part[fitted] == "validation"
 
     def column(family: str) -> Column:
-        noise = fit_noise(family, counts=counts, mean=fitted_mean, size_factor=fitted_size)
+        noise = fit_noise(
+            family, counts=counts, mean=fitted_mean, size_factor=fitted_size, unseen=unseen
+        )
         return lambda genes: noise.around(mean[:, genes], size, genes)
 
     return {family: column(family) for family in families}

@@ -443,7 +443,7 @@ def test_scales_are_fitted_on_all_cells_but_those_of_the_test(small_nb, monkeypa
     """As noise is: validation cells alone may not show how far outliers go."""
     family, asked = likelihoods.get("mse_counts"), []
 
-    def calibrate(self, counts, parameters):
+    def calibrate(self, counts, parameters, unseen=None):
         asked.append((counts, parameters["location"].shape))
         return {}
 

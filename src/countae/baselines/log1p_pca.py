@@ -42,7 +42,8 @@ class Log1pPCA(Learner):
     def prediction(self, matrix: CountMatrix, cells: np.ndarray) -> Prediction:
         likelihood, fitted = likelihoods.get(LOSS)(), noise_cells(matrix)
         counts = torch.as_tensor(matrix.target(fitted).toarray(), dtype=torch.float64)
-        found = likelihood.calibrate(counts, self._parameters(matrix, fitted))
+        unseen = torch.as_tensor(matrix.part[fitted] == "validation")
+        found = likelihood.calibrate(counts, self._parameters(matrix, fitted), unseen)
         scale = found["log_scale"].exp()
         return Prediction.of(likelihood, self._parameters(matrix, cells) | {"scale": scale})
 

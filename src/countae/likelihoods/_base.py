@@ -189,11 +189,14 @@ class Likelihood(ABC):
         """
         return None
 
-    def calibrate(self, counts: Tensor, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    def calibrate(
+        self, counts: Tensor, parameters: dict[str, Tensor], unseen: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Values for gene heads that the loss leaves open, from entries predicted while hidden.
 
-        A likelihood learns all its parameters, so the default returns nothing; a squared error
-        says nothing of its spread and returns it here.
+        ``unseen``, (cell,), bool, are cells that nothing was learnt from. A likelihood learns all
+        its parameters, so the default returns nothing; a squared error says nothing of its spread
+        and returns it here.
         """
         return {}
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from countae.kernels.around_trend import WIDE, most_probable
-from countae.kernels.newton import by_differences
+from countae.kernels.newton import Derivatives, by_differences
 from countae.kernels.precision import widened
 from countae.kernels.special import log_interval
+from countae.kernels.unseen import widening
 from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
 
 DIFFERENCE = 0.01  # of the log scale, for derivatives
@@ -92,27 +93,36 @@ class CutDensity(Likelihood):
         transformed = self.transform(counts, parameters["size_factor"])
         return self.penalty(transformed - parameters["location"])
 
-    def calibrate(self, counts: Tensor, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    def calibrate(
+        self, counts: Tensor, parameters: dict[str, Tensor], unseen: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Scale per gene, (gene,): the most probable one of the counts as they are scored.
 
         The maximum of likelihood of a cut density is not the size of its residuals: one count in
         a hundred zeros needs more. Genes are drawn towards the trend of scales against means, by
         the recipe of noise families, so that a gene of which little is seen is given what
-        others of its level have.
+        others of its level have. As with these, all are widened by what ``unseen`` cells show
+        that scales are too narrow for cells that were not learnt from.
         """
         x, *values = widened(counts, *parameters.values())
         wide = dict(zip(parameters, values, strict=True))
-
-        def log_likelihood(log_scale: np.ndarray, genes: np.ndarray) -> np.ndarray:
-            of_genes = {name: _columns(value, genes) for name, value in wide.items()}
-            of_genes["scale"] = torch.as_tensor(log_scale, dtype=x.dtype, device=x.device).exp()
-            return to_numpy(self.log_pmf(x[:, genes], **of_genes).sum(dim=0))
-
         guess = to_numpy(self._guess(x, wide))[None]
         level = to_numpy(self.mean(**wide).mean(dim=0).clamp(min=LOWEST_LEVEL))
-        fits = by_differences(log_likelihood, DIFFERENCE, cells=len(x))
-        best, _ = most_probable(fits, guess, np.full_like(guess, WIDE), level)
+        best, _ = most_probable(self._scale_fits(x, wide), guess, np.full_like(guess, WIDE), level)
+        if unseen is not None and unseen.any():
+            of_unseen = {n: v[unseen] if v.dim() > 1 else v for n, v in wide.items()}
+            best = best + widening(self._scale_fits(x[unseen], of_unseen), best)
         return {"log_scale": to_tensor(best[0], counts)}
+
+    def _scale_fits(self, counts: Tensor, parameters: dict[str, Tensor]) -> Derivatives:
+        """Log-likelihood of genes at given log scales, with derivatives."""
+
+        def log_likelihood(log_scale: np.ndarray, genes: np.ndarray) -> np.ndarray:
+            of_genes = {name: _columns(value, genes) for name, value in parameters.items()}
+            of_genes["scale"] = torch.as_tensor(log_scale).to(counts).exp()
+            return to_numpy(self.log_pmf(counts[:, genes], **of_genes).sum(dim=0))
+
+        return by_differences(log_likelihood, DIFFERENCE, cells=len(counts))
 
     def _guess(self, counts: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         """Log scale of a gene's mean loss, to which that of one count beside a zero is added."""

@@ -61,7 +61,9 @@ class Gaussian(OnCounts, SquaredError):
         residual = (counts - parameters["location"]) / scale
         return 0.5 * residual.square() + scale.log() + 0.5 * math.log(2 * math.pi)
 
-    def calibrate(self, counts: Tensor, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    def calibrate(
+        self, counts: Tensor, parameters: dict[str, Tensor], unseen: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Nothing: the scale is learnt."""
         return {}
 
