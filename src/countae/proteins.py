@@ -46,10 +46,16 @@ def read_proteins(source: str | Path, key: str, cells: np.ndarray, genes: np.nda
     ConfigError
         When the source is no .h5ad file, or has no such table.
     CountMatrixError
-        When cells are missing, counts are negative or not finite, or no protein is named like a
-        gene.
+        When names of cells repeat, cells are missing, counts are negative or not finite, or no
+        protein is named like a gene.
     """
     table = _table(Path(source), key)
+    if not table.index.is_unique:
+        twice = table.index[table.index.duplicated()]
+        raise CountMatrixError(
+            f"{source}: cell names must be unique, but {twice.nunique():,} occur more than once, "
+            f"the first {twice[0]!r:.80}. Fix: name the file that the counts came from."
+        )
     missing = [name for name in cells if name not in table.index]
     if missing:
         raise CountMatrixError(

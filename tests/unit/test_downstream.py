@@ -274,6 +274,7 @@ def test_expected_rna_follows_proteins_that_were_counted(matrix, tmp_path, rng):
     [
         ("key", "has no obsm\\['other'\\]; there are protein"),
         ("cells", "lacks 1 of the 200 prepared cells"),
+        ("twice", "names must be unique, but 1 occur more than once"),
         ("names", "none of the 2 proteins"),
         ("negative", "must hold counts of proteins, but has negative"),
         ("array", "is a plain array without names"),
@@ -286,6 +287,8 @@ def test_protein_counts_that_cannot_be_used_are_told(matrix, tmp_path, rng, chan
     adata = anndata.read_h5ad(path)
     if change == "cells":
         adata = adata[1:].copy()
+    if change == "twice":
+        adata.obs_names = [adata.obs_names[1], *adata.obs_names[1:]]
     if change == "negative":
         adata.obsm["protein"] = adata.obsm["protein"] - 1000
     if change == "array":

@@ -103,12 +103,15 @@ def test_widening_of_a_parabola(top, sign, expected):
 
 
 def test_widening_holds_all_parameters_but_the_first():
-    """By hand: −(a − 1)² − (b − 5)² at b = 0 has its top at a = 1, and 3 if both moved alike."""
+    """By hand: −(a − 1)² − (b − 5a)² at b = 0 has its top at a = 1/26."""
 
     def fits(raw, genes):
-        return -((raw[0] - 1) ** 2) - (raw[1] - 5) ** 2, raw, raw
+        return -((raw[0] - 1) ** 2) - (raw[1] - 5 * raw[0]) ** 2, slopes(*raw), None
 
-    assert widening(fits, np.zeros((2, 4))) == pytest.approx(1.0, abs=1e-4)
+    def slopes(a, b):
+        return np.stack([-2 * (a - 1) + 10 * (b - 5 * a), -2 * (b - 5 * a)])
+
+    assert widening(fits, np.zeros((2, 4))) == pytest.approx(1 / 26, abs=2e-4)
 
 
 @pytest.mark.parametrize("per_entry", [False, True])

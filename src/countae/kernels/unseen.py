@@ -8,6 +8,7 @@ from scipy import optimize
 from countae.kernels.newton import Derivatives
 
 WIDEST = 3.0  # on log scale: a spread, or a dispersion, is made 20 times larger at most
+PRECISION = 1e-4  # a thousandth of what matters
 
 
 def widening(log_likelihood: Derivatives, best: np.ndarray, *, sign: float = 1.0) -> float:
@@ -33,8 +34,11 @@ def widening(log_likelihood: Derivatives, best: np.ndarray, *, sign: float = 1.0
     """
     genes, first = np.arange(best.shape[1]), np.eye(len(best))[:, :1]
 
-    def loss(by: float) -> float:
-        return -float(log_likelihood(best + sign * by * first, genes)[0].sum())
+    def slope(by: float) -> float:
+        return sign * float(log_likelihood(best + sign * by * first, genes)[1][0].sum())
 
-    found = optimize.minimize_scalar(loss, bounds=(0.0, WIDEST), method="bounded")
-    return float(sign * found.x) if found.fun < loss(0.0) else 0.0
+    if slope(0.0) <= 0:
+        return 0.0
+    if slope(WIDEST) >= 0:
+        return sign * WIDEST
+    return sign * float(optimize.brentq(slope, 0.0, WIDEST, xtol=PRECISION))
