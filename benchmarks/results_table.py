@@ -18,15 +18,60 @@ HEAD = """\
 
 
 def tables(rows: dict[str, list[dict[str, Any]]]) -> str:
-    """A table for each data set, and what is ahead of our networks."""
-    parts: list[str] = []
+    """Two tables over all data sets, then one for each, and what is ahead of our networks."""
+    data: dict[str, Cases] = {}
     for name, found in rows.items():
         cases: Cases = {}
         for case in found:
             cases.setdefault(case["contestant"], []).append(case)
         if REFERENCE in cases:
-            parts += [table(name, cases), "", *ahead(cases), ""]
+            data[name] = cases
+    parts = [overview(data, "native", "own distribution"), ""]
+    parts += [overview(data, "nb", "with NB noise"), ""]
+    for name, cases in data.items():
+        parts += [table(name, cases), "", *ahead(cases), ""]
     return "\n".join(parts).rstrip()
+
+
+def overview(data: dict[str, Cases], column: str, title: str) -> str:
+    """Difference of each contestant from our NB network on every data set, in thousandths."""
+
+    def differences(contestant: str) -> dict[str, Difference]:
+        found = {
+            name: gap(cases[contestant], column, cases[REFERENCE], column)
+            for name, cases in data.items()
+            if contestant in cases
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+    lines = [
+        f"### All data sets: {title}, minus NB network, thousandths of a nat", "",
+        f"| contestant | {' | '.join(data)} |", "|---" * (1 + len(data)) + "|",
+    ]  # fmt: skip
+    known = dict.fromkeys(name for cases in data.values() for name in cases)
+    of_all = {name: found for name in known if (found := differences(name))}
+    typical = {
+        name: np.median([found_at.value for found_at in found.values()])
+        for name, found in of_all.items()
+    }
+    for name in sorted(of_all, key=typical.__getitem__):
+        cells = [shown(of_all[name].get(at)) for at in data]
+        lines.append(f"| {told(name)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def shown(found: Difference | None) -> str:
+    """A difference in thousandths, in brackets where its 95 % interval holds 0."""
+    if found is None:
+        return "–"
+    low, high = found.interval
+    value = f"{1e3 * found.value:+,.1f}"
+    return value if low * high > 0 else f"({value})"
+
+
+def told(contestant: str) -> str:
+    """Name of a contestant, in italics unless it is one of our losses at the defaults."""
+    return contestant if contestant in likelihoods.names() else f"*{contestant}*"
 
 
 def table(name: str, cases: Cases) -> str:
@@ -42,8 +87,7 @@ def table(name: str, cases: Cases) -> str:
 def row(contestant: str, cases: Cases) -> list[str]:
     """One contestant: scores, differences, diagnostics of its best column, cost."""
     own = cases[contestant]
-    told = contestant if contestant in likelihoods.names() else f"*{contestant}*"
-    cells = [told]
+    cells = [told(contestant)]
     for column in ("native", "nb"):
         value = mean(own, column)
         cells += [number(value), interval(gap(own, column, cases[REFERENCE], column))]

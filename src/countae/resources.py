@@ -12,6 +12,7 @@ from countae.files import read_json
 WORKFLOW_MB = 350  # of a job is the workflow engine itself
 MARGIN = 1.3  # of what is asked over the line through the measured peaks
 SLOWEST = 4.0  # times slower than where it was measured may a processor be
+MOVING = 1 / 60  # minutes per step of a million entries whose cells are moved (latent_steps)
 
 
 @dataclass(frozen=True)
@@ -27,23 +28,26 @@ class Need:
     minutes_per_million: float
     most_cells: float = math.inf  # more cells need no more memory: they are read in blocks
     most_in_time: float = math.inf  # nor time: an epoch and what is scored are bounded
+    predicted: float = 0.0  # how often entries are predicted
 
 
 NEEDS = {
     "hide": Need(700, 10, 2, 0.1, 25_000),
     # pages of mapped counts among it: a scheduler may count them
-    "fit": Need(680, 40, 5, 1.0, 15_000, 128_000),
-    "tune_trial": Need(680, 40, 5, 1.0, 15_000, 128_000),
-    "score": Need(680, 50, 5, 0.5, 25_000, 25_000),
-    "bootstrap": Need(750, 60, 10, 3.0, most_in_time=128_000),
-    "rehearse": Need(750, 80, 10, 3.0, most_in_time=128_000),
+    "fit": Need(680, 40, 5, 1.0, 15_000, 128_000, predicted=1),
+    "tune_trial": Need(680, 40, 5, 1.0, 15_000, 128_000, predicted=1),
+    "score": Need(680, 50, 5, 0.5, 25_000, 25_000, predicted=1),
+    "bootstrap": Need(750, 60, 10, 3.0, most_in_time=128_000, predicted=6),
+    "rehearse": Need(750, 80, 10, 3.0, most_in_time=128_000, predicted=6),
     "verdict": Need(300, 20, 5, 0.1, 25_000, 25_000),
-    "export": Need(500, 20, 5, 0.1, 125_000),  # of 2,000 genes; above, nothing dense is made
-    "stress": Need(650, 95, 25, 5.0, most_in_time=128_000),  # up to five fits
+    "export": Need(
+        500, 20, 5, 0.1, 125_000, predicted=1
+    ),  # of 2,000 genes; above, nothing dense is made
+    "stress": Need(650, 95, 25, 5.0, most_in_time=128_000, predicted=6),  # up to five fits
     "stress_table": Need(250, 5, 2, 0.1),
     # scvi-tools trains for fewer epochs, the more cells there are, above 20,000
     "fit_peer": Need(700, 40, 5, 2.5, most_in_time=20_000),
-    "downstream": Need(550, 90, 10, 3.0),
+    "downstream": Need(550, 90, 10, 3.0, predicted=2),
 }
 
 
@@ -67,8 +71,12 @@ def memory_mb(
     return attempt * math.ceil(WORKFLOW_MB + processes * (MARGIN * used + beside))
 
 
-def minutes(step: str, triage: str | Path, *, attempt: int = 1) -> int:
-    """Minutes to ask for; an attempt after a failure asks for as much more."""
+def minutes(step: str, triage: str | Path, *, attempt: int = 1, latent_steps: int = 0) -> int:
+    """Minutes to ask for; an attempt after a failure asks for as much more.
+
+    ``latent_steps`` is that of the networks: predicting takes so many passes more.
+    """
     need = NEEDS[step]
     size = entries(triage, most_cells=need.most_in_time)
-    return attempt * math.ceil(SLOWEST * (need.minutes + need.minutes_per_million * size))
+    per_million = need.minutes_per_million + need.predicted * latent_steps * MOVING
+    return attempt * math.ceil(SLOWEST * (need.minutes + per_million * size))

@@ -33,6 +33,15 @@ def test_memory_and_time_by_hand(triage, monkeypatch):
     assert resources.minutes("fit", path) == math.ceil(resources.SLOWEST * (2 + 3 * 10))
 
 
+@pytest.mark.parametrize(("step", "times"), [("fit", 1), ("stress", 6), ("verdict", 0)])
+def test_moved_cells_take_a_second_per_million_entries_and_step(triage, step, times):
+    path, need = triage(5_000, 2_000), resources.NEEDS[step]
+    extra = times * 30 * 10 / 60
+    plain = need.minutes + 10 * need.minutes_per_million
+    found = resources.minutes(step, path, latent_steps=30)
+    assert found == math.ceil(resources.SLOWEST * (plain + extra))
+
+
 def test_a_further_attempt_asks_for_as_much_more(triage):
     path = triage(1_000, 500)
     for ask in (resources.memory_mb, resources.minutes):

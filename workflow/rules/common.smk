@@ -262,7 +262,10 @@ def one_per_device(wildcards, **more):
 def minutes_of(step):
     """Time of a step by the size of its data, which grows with each attempt."""
     return lambda wildcards, input, attempt: needs.minutes(
-        step, input.triage, attempt=attempt
+        step,
+        input.triage,
+        attempt=attempt,
+        latent_steps=SETTINGS["network"]["latent_steps"],
     )
 
 
