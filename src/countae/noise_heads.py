@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from countae.kernels.around_trend import WIDE, most_probable
-from countae.kernels.unseen import widening
+from countae.kernels.unseen import blocks, widening
 from countae.likelihoods._base import Likelihood
 
 ZERO_LOGIT_PRIOR = (-4.0, 2.0)
@@ -77,7 +77,7 @@ def for_unseen(
         return float(likelihood.variance(**likelihood.from_mean(level, **moved)).sum())
 
     by = widening(
-        likelihood.noise_derivatives(counts, mean), np.stack([*raw.values()]),
-        sign=1.0 if variance(1.0) > variance(0.0) else -1.0,
+        [likelihood.noise_derivatives(counts[b], mean[b]) for b in blocks(len(counts))],
+        np.stack([*raw.values()]), sign=1.0 if variance(1.0) > variance(0.0) else -1.0,
     )  # fmt: skip
     return raw | {first: raw[first] + by}

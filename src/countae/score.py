@@ -148,7 +148,7 @@ def noise_columns(
 ) -> dict[str, Column]:
     """Noise families around the means of the test cells, fitted on those of other cells.
 
-    Nobody learns from validation cells: these say how much wider noise is for cells to come.
+    No weight is fitted to validation cells: these say how much wider noise is for cells to come.
     """
     hold_out = protocols.get(matrix.protocol)(matrix)
     counts = matrix.target(fitted).toarray().astype(np.float64)

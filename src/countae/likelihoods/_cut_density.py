@@ -14,7 +14,7 @@ from countae.kernels.around_trend import WIDE, most_probable
 from countae.kernels.newton import Derivatives, by_differences
 from countae.kernels.precision import widened
 from countae.kernels.special import log_interval
-from countae.kernels.unseen import widening
+from countae.kernels.unseen import blocks, widening
 from countae.likelihoods._base import GeneMoments, Likelihood, to_numpy, to_tensor
 
 DIFFERENCE = 0.01  # of the log scale, for derivatives
@@ -110,8 +110,8 @@ class CutDensity(Likelihood):
         level = to_numpy(self.mean(**wide).mean(dim=0).clamp(min=LOWEST_LEVEL))
         best, _ = most_probable(self._scale_fits(x, wide), guess, np.full_like(guess, WIDE), level)
         if unseen is not None and unseen.any():
-            of_unseen = {n: v[unseen] if v.dim() > 1 else v for n, v in wide.items()}
-            best = best + widening(self._scale_fits(x[unseen], of_unseen), best)
+            rows = [unseen.nonzero()[b, 0] for b in blocks(int(unseen.sum()))]
+            best = best + widening([self._scale_fits(*_rows(r, x, wide)) for r in rows], best)
         return {"log_scale": to_tensor(best[0], counts)}
 
     def _scale_fits(self, counts: Tensor, parameters: dict[str, Tensor]) -> Derivatives:
@@ -194,6 +194,13 @@ class OnCounts(CutDensity):
         spread = self.spread(**parameters)
         variance = spread.square() * self.unit_variance(spread)
         return variance.expand_as(parameters["location"])
+
+
+def _rows(
+    cells: Tensor, counts: Tensor, parameters: dict[str, Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Counts and parameters of some cells."""
+    return counts[cells], {n: v[cells] if v.dim() > 1 else v for n, v in parameters.items()}
 
 
 def _columns(value: Tensor, genes: np.ndarray) -> Tensor:

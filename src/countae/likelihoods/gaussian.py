@@ -12,6 +12,7 @@ from countae.likelihoods import register
 from countae.likelihoods._base import CompiledLoss, GeneMoments
 from countae.likelihoods._cut_density import OnCounts
 from countae.likelihoods._squared_error import SquaredError
+from countae.likelihoods.mse_counts import MseCounts
 
 
 @register("gaussian")
@@ -22,7 +23,8 @@ class Gaussian(OnCounts, SquaredError):
 
     is the training loss; the claim that is scored is that of ``mse_counts``: the same Gaussian,
     cut into integers. The two differ in the weights of genes in training: here a residual counts
-    relative to its gene's spread, there the largest counts decide.
+    relative to its gene's spread, there the largest counts decide. That spread is the one of the
+    density; the one of the mass that is scored is set after training, as for ``mse_counts``.
     ``location`` m is size factor × exp(network output), (cell, gene); ``scale`` s > 0 is (gene,).
     Reference: Nix & Weigend 1994, doi:10.1109/ICNN.1994.374138.
 
@@ -64,8 +66,8 @@ class Gaussian(OnCounts, SquaredError):
     def calibrate(
         self, counts: Tensor, parameters: dict[str, Tensor], unseen: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Nothing: the scale is learnt."""
-        return {}
+        """The scale of the mass that is scored, as ``mse_counts`` has it."""
+        return MseCounts().calibrate(counts, parameters, unseen)
 
     def variants(self, parameters: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """None: the loss asserts a scale per gene."""

@@ -61,15 +61,18 @@ def test_the_same_scale_gives_the_claim_of_mse_counts(gaussian, t64, parameters)
 
 
 def test_the_scale_is_learnt(gaussian, t64, parameters):
-    """Oracle: the loss is least at the root mean squared residual, by hand; nothing is set after
-    training, and there is no reading with one scale for all genes.
+    """Oracle: the loss is least at the root mean squared residual, by hand. After training the
+    scale is that of ``mse_counts``; there is no reading with one scale for all genes.
     """
     counts, location = t64([[1.0], [4.0], [10.0]]), t64([[2.0], [4.0], [6.0]])
     log_scale = t64([0.5 * np.log(17 / 3)]).requires_grad_()
     at = parameters(location, 1.0) | {"scale": log_scale.exp()}
     (gradient,) = torch.autograd.grad(gaussian.loss(counts, **at).sum(), log_scale)
     np.testing.assert_allclose(gradient, 0.0, atol=1e-12)
-    assert gaussian.calibrate(counts, at) == gaussian.variants(at) == {}
+    mse = likelihoods.get("mse_counts")()
+    at |= {"scale": t64([1.0]), "size_factor": t64(np.ones((3, 1)))}
+    assert torch.equal(*(f.calibrate(counts, at)["log_scale"] for f in (gaussian, mse)))
+    assert gaussian.variants(at) == {}
     assert gaussian.noise_heads is None
 
 
