@@ -11,19 +11,20 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from countae import __version__, config
+from countae import __version__, config, sources
 from countae.cli_fit import fit, hide, peer, score, tune, tune_trial
 from countae.cli_list import list_members, new_likelihood
-from countae.cli_report import figures
+from countae.cli_report import figures, report
 from countae.cli_status import status
 from countae.cli_stress import downstream, stress, stress_table
 from countae.cli_tell import explain, rank, referee
 from countae.cli_verdict import bootstrap, rehearse, verdict
 from countae.config import Source
-from countae.errors import ConfigError, CountaeError, StorageError, told
+from countae.errors import CountaeError, StorageError, told
 from countae.files import lack_of_room
 from countae.options import (
     LARGEST_SEED,
+    Folder,
     Threads,
     completing,
     escaped,
@@ -33,6 +34,7 @@ from countae.options import (
     numbers,
     settings,
 )
+from countae.paths import Input, Output, kept_apart, names_of_results
 from countae.progress import show_on
 from countae.registry import PLUGINS, use_plugins
 
@@ -46,7 +48,9 @@ app = typer.Typer(
 )
 
 SourceArgument = Annotated[
-    str, typer.Argument(help=config.schema("datasets")["properties"]["source"]["description"])
+    str,
+    typer.Argument(help=config.schema("datasets")["properties"]["source"]["description"]),
+    Input(sources.parts),
 ]
 
 
@@ -60,7 +64,7 @@ LabelKey = Annotated[str, _row_option("label_key")]
 BatchKey = Annotated[str, _row_option("batch_key")]
 LibraryKey = Annotated[str, _row_option("library_size_key")]
 Protocol = Annotated[str, _row_option("protocol")]
-Genes = Annotated[str, _row_option("genes")]
+Genes = Annotated[str, _row_option("genes"), Input()]
 DonorKey = Annotated[str, _row_option("donor_key")]
 Orientation = Annotated[str, _row_option("orientation")]
 
@@ -95,7 +99,9 @@ def check(
     layer: Layer = "",
     orientation: Orientation = "auto",
     written: Annotated[
-        Path | None, typer.Option("--json", help="File for all findings, with every name.")
+        Path | None,
+        typer.Option("--json", help="File for all findings, with every name."),
+        Output("triage.json"),
     ] = None,
     *,
     simulate: dict,
@@ -130,7 +136,6 @@ def _examined(source: str, layer: str, orientation: str, simulation: dict[str, A
 
 def _provenance(source: str) -> dict[str, dict[str, Any]]:
     """Checksum and bytes of each file or folder of a source that is here."""
-    from countae import sources
     from countae.files import provenance
 
     return {name: provenance(name) for name in sources.parts(source) if Path(name).exists()}
@@ -138,7 +143,9 @@ def _provenance(source: str) -> dict[str, dict[str, Any]]:
 
 def fetch(
     address: Annotated[str, typer.Argument(help="A web address; `#sha256=…` is verified.")],
-    output: Annotated[Path, typer.Argument(help="File to write; its ending tells the format.")],
+    output: Annotated[
+        Path, typer.Argument(help="File to write; its ending tells the format."), Output()
+    ],
 ) -> None:
     """Get a count matrix from the web, whole or not at all.
 
@@ -158,7 +165,7 @@ def simulate(
             autocompletion=completing("simulate"),
         ),
     ],
-    output: Annotated[Path, typer.Argument(help="The .h5ad file to write.")],
+    output: Annotated[Path, typer.Argument(help="The .h5ad file to write."), Output("*.h5ad")],
     threads: Threads = 1,
     *,
     simulate: dict,
@@ -183,8 +190,8 @@ def simulate(
 @settings("simulate", "quality", "genes", "split")
 def prepare(
     source: SourceArgument,
-    output: Annotated[Path, typer.Argument(help="counts.h5ad to write.")],
-    triage: Annotated[Path, typer.Option(help="triage.json to write.")],
+    output: Annotated[Path, typer.Argument(help="counts.h5ad to write."), Output("counts.h5ad")],
+    triage: Annotated[Path, typer.Option(help="triage.json to write."), Output("triage.json")],
     layer: Layer = "",
     label_key: LabelKey = "",
     batch_key: BatchKey = "",
@@ -222,8 +229,10 @@ def prepare(
 
 
 def export(
-    folder: Annotated[Path, typer.Argument(help="Folder of one data set's results.")],
-    output: Annotated[Path, typer.Argument(help="The .h5ad file, or .zarr folder, to write.")],
+    folder: Folder,
+    output: Annotated[
+        Path, typer.Argument(help="The .h5ad file, or .zarr folder, to write."), Output()
+    ],
     likelihoods: Annotated[
         str,
         typer.Option(
@@ -271,29 +280,12 @@ def export(
     )
 
 
-def report(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of data sets' results.")],
-    output: Annotated[Path, typer.Option(help="The .html page to write.")],
-    title: Annotated[
-        str, typer.Option(help=config.section("report")["title"]["description"])
-    ] = config.defaults("report")["title"],
-) -> None:
-    """Write the report: one page that opens from disk without a network.
-
-    Example: countae report results/pbmc results/simulated_nb --output report.html
-    """
-    from countae.report import write_report
-
-    if output.suffix not in (".html", ".htm"):
-        raise ConfigError(f"{output}: the report is a page. Fix: name it {output.stem}.html.")
-    write_report(folders, output, title=title)
-    log.print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
-
-
 def run(
     matrix: SourceArgument,
     out: Annotated[
-        Path, typer.Option("--out", "--output", help="Folder for everything that is made.")
+        Path,
+        typer.Option("--out", "--output", help="Folder for everything that is made."),
+        Output(),
     ],
     layer: Layer = "",
     label_key: LabelKey = "",
@@ -350,10 +342,11 @@ VERBS: dict[str, list[Callable[..., None]]] = {
         new_likelihood,
     ],
 }  # fmt: skip
+RESULTS = names_of_results(verb for verbs in VERBS.values() for verb in verbs)
 for panel, verbs in VERBS.items():
     for verb in verbs:
         name = "list" if verb is list_members else verb.__name__.replace("_", "-")
-        app.command(name, rich_help_panel=panel)(verb)
+        app.command(name, rich_help_panel=panel)(kept_apart(verb, RESULTS))
 
 
 def main() -> None:

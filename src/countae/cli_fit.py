@@ -12,6 +12,7 @@ from countae import config
 from countae.errors import ConfigError, FitDivergedError
 from countae.files import check_places
 from countae.options import (
+    Counts,
     Device,
     Devices,
     Nodes,
@@ -24,6 +25,7 @@ from countae.options import (
     names,
     settings,
 )
+from countae.paths import Input, Output
 
 Likelihood = Annotated[
     str,
@@ -50,14 +52,16 @@ CheckpointSeconds = Annotated[
 
 
 def hide(
-    counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
-    output: Annotated[Path, typer.Argument(help="counts.h5ad to write.")],
+    counts: Counts,
+    output: Annotated[Path, typer.Argument(help="counts.h5ad to write."), Output("counts.h5ad")],
     protocol: Annotated[
         str,
         typer.Option(help="See `countae list protocols`.", autocompletion=completing("protocols")),
     ],
     model: Annotated[
-        Path | None, typer.Option(help="Network around which NB splitting finds dispersions.")
+        Path | None,
+        typer.Option(help="Network around which NB splitting finds dispersions."),
+        Input(),
     ] = None,
     threads: Threads = 1,
     device: Device = "auto",
@@ -80,9 +84,11 @@ def hide(
 
 @settings("network", "training")
 def fit(
-    counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
-    output: Annotated[Path, typer.Argument(help="model.safetensors to write.")],
-    record: Annotated[Path, typer.Option(help="fit.json to write.")],
+    counts: Counts,
+    output: Annotated[
+        Path, typer.Argument(help="model.safetensors to write."), Output("model.safetensors")
+    ],
+    record: Annotated[Path, typer.Option(help="fit.json to write."), Output("fit.json")],
     likelihood: Likelihood,
     seed: Seed = 0,
     threads: SharedThreads = 1,
@@ -92,6 +98,7 @@ def fit(
     tuned: Annotated[
         Path | None,
         typer.Option(help="tuning.json from `countae tune`, in place of all settings below."),
+        Input(),
     ] = None,
     checkpoint_seconds: CheckpointSeconds = 30.0,
     *,
@@ -139,8 +146,8 @@ def fit(
 
 @settings("network", "training")
 def tune_trial(
-    counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
-    output: Annotated[Path, typer.Argument(help="trial.json to write.")],
+    counts: Counts,
+    output: Annotated[Path, typer.Argument(help="trial.json to write."), Output("trial*.json")],
     likelihood: Likelihood,
     seed: Seed = 0,
     threads: SharedThreads = 1,
@@ -206,8 +213,8 @@ def _told(sentence: str) -> None:
 
 
 def tune(
-    trials: Annotated[list[Path], typer.Argument(help="Trials of one loss.")],
-    output: Annotated[Path, typer.Option(help="tuning.json to write.")],
+    trials: Annotated[list[Path], typer.Argument(help="Trials of one loss."), Input()],
+    output: Annotated[Path, typer.Option(help="tuning.json to write."), Output("tuning.json")],
 ) -> None:
     """Choose the settings of one loss: the trial with its lowest validation loss.
 
@@ -223,10 +230,14 @@ def tune(
 
 
 def peer(
-    counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
-    output: Annotated[Path, typer.Argument(help="predictions.npz to write.")],
+    counts: Counts,
+    output: Annotated[
+        Path, typer.Argument(help="predictions.npz to write."), Output("predictions.npz")
+    ],
     name: Annotated[str, typer.Option("--peer", help="See `countae list peers`.")],
-    record: Annotated[Path, typer.Option(help="peer.json to write: versions, epochs, cost.")],
+    record: Annotated[
+        Path, typer.Option(help="peer.json to write: versions, epochs, cost."), Output("peer.json")
+    ],
     seed: Seed = 0,
     threads: Threads = 1,
 ) -> None:
@@ -253,11 +264,23 @@ def peer(
 
 
 def score(
-    counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
-    output: Annotated[Path, typer.Argument(help="scores.parquet to write.")],
-    cells: Annotated[Path, typer.Option(help="cells.parquet to write: scores per cell.")],
-    entries: Annotated[Path, typer.Option(help="entries.npz to write: log scores per entry.")],
-    model: Annotated[Path | None, typer.Option(help="model.safetensors to score.")] = None,
+    counts: Counts,
+    output: Annotated[
+        Path, typer.Argument(help="scores.parquet to write."), Output("scores.parquet")
+    ],
+    cells: Annotated[
+        Path,
+        typer.Option(help="cells.parquet to write: scores per cell."),
+        Output("cells.parquet"),
+    ],
+    entries: Annotated[
+        Path,
+        typer.Option(help="entries.npz to write: log scores per entry."),
+        Output("entries.npz"),
+    ],
+    model: Annotated[
+        Path | None, typer.Option(help="model.safetensors to score."), Input()
+    ] = None,
     baseline: Annotated[
         str,
         typer.Option(
@@ -272,7 +295,9 @@ def score(
         ),
     ] = "",
     predictions: Annotated[
-        Path | None, typer.Option(help="Or what `countae peer` or another program predicted.")
+        Path | None,
+        typer.Option(help="Or what `countae peer` or another program predicted."),
+        Input(),
     ] = None,
     threads: Threads = 1,
     device: Device = "auto",

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from countae.options import log
+from countae.paths import Output
 
 
 def list_members(
@@ -38,7 +39,7 @@ def list_members(
 def new_likelihood(
     name: Annotated[str, typer.Argument(help="Name of the loss: lower case, digits, _.")],
     folder: Annotated[
-        Path, typer.Argument(help="A folder `likelihoods`, in your folder of plugins.")
+        Path, typer.Argument(help="A folder `likelihoods`, in your folder of plugins."), Output()
     ] = Path("plugins/likelihoods"),
 ) -> None:
     """Write a loss to start from: a complete one, the geometric distribution, in one file.

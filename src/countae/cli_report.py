@@ -1,4 +1,4 @@
-"""The verb that takes a report apart: its figures, data and words for a paper."""
+"""The verbs of the report: the page, and its figures, data and words for a paper."""
 
 from __future__ import annotations
 
@@ -7,12 +7,35 @@ from typing import Annotated
 
 import typer
 
-from countae.options import log, names
+from countae import config
+from countae.options import Folders, log, names
+from countae.paths import Output
+
+
+def report(
+    folders: Folders,
+    output: Annotated[
+        Path, typer.Option(help="The .html page to write."), Output("report.html", "*.htm")
+    ],
+    title: Annotated[
+        str, typer.Option(help=config.section("report")["title"]["description"])
+    ] = config.defaults("report")["title"],
+) -> None:
+    """Write the report: one page that opens from disk without a network.
+
+    Example: countae report results/pbmc results/simulated_nb --output report.html
+    """
+    from countae.report import write_report
+
+    write_report(folders, output, title=title)
+    log.print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
 def figures(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of data sets' results.")],
-    output: Annotated[Path, typer.Option(help="Folder to write into, one folder per data set.")],
+    folders: Folders,
+    output: Annotated[
+        Path, typer.Option(help="Folder to write into, one folder per data set."), Output()
+    ],
     genes: Annotated[
         str, typer.Option(help="Genes to draw, with commas; empty: where losses differ most.")
     ] = "",

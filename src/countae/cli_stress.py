@@ -10,15 +10,31 @@ import typer
 from countae import config
 from countae.cli_verdict import check_arms
 from countae.errors import ConfigError, ScoreError
-from countae.options import Device, Threads, escaped, loaded, log, names, numbers, settings
+from countae.options import (
+    Counts,
+    Device,
+    Folder,
+    Threads,
+    escaped,
+    loaded,
+    log,
+    names,
+    numbers,
+    settings,
+)
+from countae.paths import Input, Output
 
 
 @settings("stress")
 def stress(
-    counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
-    output: Annotated[Path, typer.Argument(help="Table to write (.parquet).")],
-    model: Annotated[Path, typer.Option(help="model.safetensors, trained on these counts.")],
-    record: Annotated[Path, typer.Option(help="Its fit.json: how to train it again.")],
+    counts: Counts,
+    output: Annotated[
+        Path, typer.Argument(help="Table to write (.parquet)."), Output("*.parquet")
+    ],
+    model: Annotated[
+        Path, typer.Option(help="model.safetensors, trained on these counts."), Input()
+    ],
+    record: Annotated[Path, typer.Option(help="Its fit.json: how to train it again."), Input()],
     threads: Threads = 1,
     device: Device = "auto",
     *,
@@ -55,10 +71,12 @@ def stress(
 
 @settings("verdict")
 def stress_table(
-    tables: Annotated[list[Path], typer.Argument(help="Tables of `countae stress`.")],
-    output: Annotated[Path, typer.Option(help="stress.json to write.")],
+    tables: Annotated[list[Path], typer.Argument(help="Tables of `countae stress`."), Input()],
+    output: Annotated[Path, typer.Option(help="stress.json to write."), Output("stress.json")],
     counts: Annotated[
-        Path | None, typer.Option(help="counts.h5ad, for intervals by donor where it has some.")
+        Path | None,
+        typer.Option(help="counts.h5ad, for intervals by donor where it has some."),
+        Input(),
     ] = None,
     *,
     verdict: dict,
@@ -85,12 +103,14 @@ def stress_table(
 
 @settings("verdict")
 def downstream(
-    folder: Annotated[Path, typer.Argument(help="Folder of one data set's results.")],
-    output: Annotated[Path, typer.Argument(help="downstream.json to write.")],
+    folder: Folder,
+    output: Annotated[
+        Path, typer.Argument(help="downstream.json to write."), Output("downstream.json")
+    ],
     likelihoods: Annotated[str, typer.Option(help="Losses to compare.")],
     seeds: Annotated[str, typer.Option(help="Seeds of the fits.")],
     protein_source: Annotated[
-        str, typer.Option(help="The .h5ad file with protein counts of the cells, if any.")
+        str, typer.Option(help="The .h5ad file with protein counts of the cells, if any."), Input()
     ] = "",
     protein_key: Annotated[str, typer.Option(help="Their key in its obsm.")] = "",
     threads: Threads = 1,

@@ -10,12 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from countae import config
-from countae.options import escaped, log
+from countae.options import Folders, escaped, log
+from countae.paths import Input, Output
 
 
 def referee(
-    rehearsals: Annotated[list[Path], typer.Argument(help="Files of `countae rehearse`.")],
-    output: Annotated[Path, typer.Option(help="referee.json to write.")],
+    rehearsals: Annotated[
+        list[Path], typer.Argument(help="Files of `countae rehearse`."), Input()
+    ],
+    output: Annotated[Path, typer.Option(help="referee.json to write."), Output("referee.json")],
 ) -> None:
     """Tell what can be told apart at this depth: true family against verdict.
 
@@ -39,8 +42,8 @@ def referee(
 
 
 def rank(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of data sets' results.")],
-    output: Annotated[Path, typer.Option(help="ranking.json to write.")],
+    folders: Folders,
+    output: Annotated[Path, typer.Option(help="ranking.json to write."), Output("ranking.json")],
 ) -> None:
     """Rank the losses over data sets, with Friedman's test when there are enough.
 
@@ -56,7 +59,7 @@ def rank(
 
 def explain(
     verdicts: Annotated[
-        list[Path], typer.Argument(help="verdict.json files, or folders of results.")
+        list[Path], typer.Argument(help="verdict.json files, or folders of results."), Input()
     ],
     short: Annotated[
         bool, typer.Option("--short/--long", help="One sentence, or the reasons as well.")

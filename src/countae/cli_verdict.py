@@ -13,7 +13,9 @@ from countae.errors import ConfigError, ScoreError
 from countae.files import check_places
 from countae.options import (
     LARGEST_SEED,
+    Counts,
     Device,
+    Folder,
     Threads,
     completing,
     escaped,
@@ -23,12 +25,12 @@ from countae.options import (
     numbers,
     settings,
 )
+from countae.paths import Input, Output
 
 if TYPE_CHECKING:
     from countae.counts import CountMatrix
     from countae.results import Results
 
-Folder = Annotated[Path, typer.Argument(help="Folder of one data set's results.")]
 Losses = Annotated[
     str,
     typer.Option(
@@ -40,14 +42,18 @@ Losses = Annotated[
 Seeds = Annotated[str, typer.Option("--seeds", help="Seeds of the fits, with commas.")]
 ControlSeeds = Annotated[str, typer.Option(help="Further seeds of the A/A arm, with commas.")]
 Tuned = Annotated[
-    str, typer.Option("--tuned", help="tuning.json of each loss, with commas; empty for none.")
+    str,
+    typer.Option("--tuned", help="tuning.json of each loss, with commas; empty for none."),
+    Input(names),
 ]
 
 
 @settings("network", "training", "verdict")
 def bootstrap(
     folder: Folder,
-    output: Annotated[Path, typer.Argument(help="bootstrap.json to write.")],
+    output: Annotated[
+        Path, typer.Argument(help="bootstrap.json to write."), Output("bootstrap.json")
+    ],
     likelihoods: Losses,
     seeds: Seeds,
     control_seeds: ControlSeeds = "",
@@ -102,8 +108,10 @@ def bootstrap(
 @settings("verdict")
 def verdict(
     folder: Folder,
-    output: Annotated[Path, typer.Argument(help="verdict.json to write.")],
-    genes: Annotated[Path, typer.Option(help="verdict_genes.parquet to write.")],
+    output: Annotated[Path, typer.Argument(help="verdict.json to write."), Output("verdict.json")],
+    genes: Annotated[
+        Path, typer.Option(help="verdict_genes.parquet to write."), Output("verdict_genes.parquet")
+    ],
     likelihoods: Losses,
     seeds: Seeds,
     control_seeds: ControlSeeds = "",
@@ -115,7 +123,7 @@ def verdict(
         ),
     ] = "",
     drawn: Annotated[
-        Path | None, typer.Option(help="bootstrap.json of `countae bootstrap`.")
+        Path | None, typer.Option(help="bootstrap.json of `countae bootstrap`."), Input()
     ] = None,
     *,
     verdict: dict,
@@ -147,9 +155,11 @@ def verdict(
 
 @settings("network", "training", "verdict")
 def rehearse(
-    counts: Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`.")],
-    output: Annotated[Path, typer.Argument(help="The .json file to write.")],
-    model: Annotated[Path, typer.Option(help="Network whose means are simulated around.")],
+    counts: Counts,
+    output: Annotated[Path, typer.Argument(help="The .json file to write."), Output("*.json")],
+    model: Annotated[
+        Path, typer.Option(help="Network whose means are simulated around."), Input()
+    ],
     family: Annotated[
         str,
         typer.Option(

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from countae import config
 from countae.errors import ConfigError
+from countae.paths import Input
 from countae.registry import shown
 
 log = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -22,6 +23,10 @@ def choice(values: list[str]) -> Any:
     """Type of an option that takes one of some words."""
     return Literal[tuple(values)]  # type: ignore[valid-type]
 
+
+Counts = Annotated[Path, typer.Argument(help="counts.h5ad from `countae prepare`."), Input()]
+Folder = Annotated[Path, typer.Argument(help="Folder of one data set's results."), Input()]
+Folders = Annotated[list[Path], typer.Argument(help="Folders of data sets' results."), Input()]
 
 LARGEST_SEED: int = config.schema()["properties"]["seeds"]["items"]["maximum"]
 Seed = Annotated[

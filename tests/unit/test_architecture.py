@@ -129,7 +129,8 @@ ALLOWED = {
     "ranking": set(),
     "resources": set(),
     "status": set(),
-    "options": set(),
+    "options": {"paths"},
+    "paths": set(),
     "tuning": set(),
 }
 TORCH_ROOMS = {

@@ -223,11 +223,11 @@ def test_damaged_files_and_places_that_cannot_be_written_are_told(counts, folder
     score = [
         "score",
         counts,
-        tmp_path / "s",
+        tmp_path / "s.parquet",
         "--cells",
-        tmp_path / "c",
+        tmp_path / "c.parquet",
         "--entries",
-        tmp_path / "e",
+        tmp_path / "e.npz",
     ]
     fails(countae(*score, "--model", tmp_path / "m.safetensors"), "no model that `countae fit`")
     (tmp_path / "v.json").write_text("{")
@@ -285,7 +285,7 @@ def test_a_wrong_search_is_told_without_a_traceback(searched, counts, folder, tm
     fails(countae("tune", path, *choice), "no trial that `countae tune-trial` wrote", "Fix:")
     fails(countae("tune", trials[0], trials[0], *choice), "two trials have the same settings")
     fails(countae("tune", trials[1], *choice), "All 1 trials of poisson diverged", "Fix:")
-    fit = ["fit", counts, out, "--record", out, "--likelihood"]
+    fit = ["fit", counts, tmp_path / "m.safetensors", "--record", out, "--likelihood"]
     fails(countae(*fit, "nb", "--tuned", path), "chosen for 'poisson', but the loss is 'nb'")
     fails(countae(*fit, "poisson", "--tuned", trials[0]), "no file that `countae tune` wrote")
     fails(countae(*fit, "poisson", "--tuned", tmp_path / "no.json"), "expected a tuning.json")

@@ -24,11 +24,13 @@ def run(*words):
 @pytest.mark.parametrize(
     "words",
     [
-        ("prepare", "simulate:nb", "c", "--triage", "t", "--test-fraction", "nan"),
-        ("fit", "c", "m", "--record", "r", "--likelihood", "nb", "--learning-rate", "nan"),
-        ("fit", "c", "m", "--record", "r", "--likelihood", "nb", "--learning-rate", "inf"),
-        ("verdict", "f", "v", "--genes", "g", "--likelihoods", "nb,zinb", "--seeds", "0",
-         "--level", "nan"),
+        ("prepare", "simulate:nb", "c.h5ad", "--triage", "t.json", "--test-fraction", "nan"),
+        ("fit", "c", "m.safetensors", "--record", "r.json", "--likelihood", "nb",
+         "--learning-rate", "nan"),
+        ("fit", "c", "m.safetensors", "--record", "r.json", "--likelihood", "nb",
+         "--learning-rate", "inf"),
+        ("verdict", "f", "v.json", "--genes", "g.parquet", "--likelihoods", "nb,zinb",
+         "--seeds", "0", "--level", "nan"),
     ],
 )  # fmt: skip
 def test_an_option_must_be_a_finite_number(words):

@@ -13,7 +13,9 @@ from countae.baselines._base import Baseline
 from countae.counts import CountMatrix
 from countae.errors import ScoreError
 from countae.files import array_names, read_array, written_aside
+from countae.likelihoods._distribution import WANTED, CountDistribution
 from countae.predict import Prediction
+from countae.registry import shown
 
 FIX = "Fix: make it again with `countae peer`, or see docs/howto-peers.md."
 
@@ -73,7 +75,8 @@ def read_predictions(path: str | Path, matrix: CountMatrix, cells: np.ndarray) -
     Raises
     ------
     ScoreError
-        When the file is damaged, or does not hold finite values for each entry of these cells.
+        When the file is damaged, does not name each of these cells once, or holds values that are
+        not finite or outside their range.
     """
     held = array_names(path)
     missing = {"cell_id", "mean"} - held
@@ -106,25 +109,69 @@ def read_predictions(path: str | Path, matrix: CountMatrix, cells: np.ndarray) -
 
 
 def _check(found: Predictions, path: str | Path, matrix: CountMatrix, cells: np.ndarray) -> None:
-    """Raise ScoreError unless every entry of ``cells`` has finite values of the right shape."""
-    unknown = sorted(set(matrix.cell_id[cells]) - {*found.cell_id.tolist()})
+    """Raise ScoreError unless each of ``cells`` has one row, and every value can be scored."""
+    _check_cells(found.cell_id, path, matrix.cell_id[cells])
+    shape = len(found.cell_id), len(matrix.gene_id)
+    mean = found.expected
+    _check_array("mean", mean, path, shape)
+    _check_values("mean", mean, mean >= 0, "not negative", path)
+    if not mean.any():
+        raise ScoreError(
+            f"{path}: `mean` must be expected raw counts, but all {mean.size:,} values are zero. "
+            + FIX
+        )
+    ranges = CountDistribution.ranges(likelihoods.get(found.likelihood)()) if found.native else {}
+    for name, wanted in ranges.items():
+        value, label = found.parameters[name], f"parameter_{name}"
+        _check_array(label, value, path, shape)
+        good = wanted.check(torch.as_tensor(value)).numpy()
+        _check_values(label, value, good, WANTED[wanted], path)
+    if found.points is not None:
+        _check_array("latent", found.points, path, (len(found.cell_id), None))
+
+
+def _check_cells(cell_id: np.ndarray, path: str | Path, wanted: np.ndarray) -> None:
+    """Raise ScoreError unless each wanted cell is there, and no cell twice."""
+    if cell_id.ndim != 1:
+        raise ScoreError(f"{path}: `cell_id` must be (row,), but is {cell_id.shape}. {FIX}")
+    names, times = np.unique(cell_id, return_counts=True)
+    if (times > 1).any():
+        raise ScoreError(
+            f"{path}: `cell_id` must name each cell once, but {(times > 1).sum():,} of "
+            f"{len(names):,} cells stand there more often; first: {shown(names[times > 1][0])}. "
+            + FIX
+        )
+    unknown = sorted({*wanted} - {*cell_id.tolist()})
     if unknown:
         raise ScoreError(
             f"{path}: must predict all test cells and those on which noise is fitted, "
-            f"{len(cells):,} in all, but {len(unknown):,} are not there; first: {unknown[0]!r}. "
-            + FIX
+            f"{len(wanted):,} in all, but {len(unknown):,} are not there; first: "
+            f"{shown(unknown[0])}. {FIX}"
         )
-    shape = len(found.cell_id), len(matrix.gene_id)
-    arrays = {"mean": found.expected} | {
-        f"parameter_{name}": value for name, value in found.parameters.items()
-    }
-    for name, value in arrays.items():
-        if value.shape != shape:
-            raise ScoreError(
-                f"{path}: `{name}` must be (cell, gene), {shape}, but is {value.shape}. {FIX}"
-            )
-        if not np.isfinite(value).all():
-            raise ScoreError(
-                f"{path}: `{name}` must be finite, but {(~np.isfinite(value)).sum():,} of "
-                f"{value.size:,} values are not. {FIX}"
-            )
+
+
+def _check_array(
+    name: str, value: np.ndarray, path: str | Path, shape: tuple[int, int | None]
+) -> None:
+    """Raise ScoreError unless an array holds finite numbers in a shape; None is any width."""
+    rows, width = shape
+    fits = value.ndim == 2 and len(value) == rows and value.shape[1] == (width or value.shape[1])
+    if not fits or not value.size:
+        wanted = f"(row, gene), {shape}" if width else f"(row, axis), {rows} rows"
+        raise ScoreError(f"{path}: `{name}` must be {wanted}, but is {value.shape}. {FIX}")
+    if value.dtype.kind not in "fiu":
+        raise ScoreError(f"{path}: `{name}` must hold numbers, but holds {value.dtype}. {FIX}")
+    _check_values(name, value, np.isfinite(value), "finite", path)
+
+
+def _check_values(
+    name: str, value: np.ndarray, good: np.ndarray, wanted: str, path: str | Path
+) -> None:
+    """Raise ScoreError with the first value that is not as wanted."""
+    if good.all():
+        return
+    row, column = np.argwhere(~good)[0]
+    raise ScoreError(
+        f"{path}: `{name}` must be {wanted}, but {(~good).sum():,} of {value.size:,} values are "
+        f"not; first: {value[row, column]:.4g} in row {row}, column {column}. {FIX}"
+    )
