@@ -79,7 +79,7 @@ def main() -> None:
     total = 0.0
     for name in LOSSES:
         began = time.perf_counter()
-        files = [options.folder / f"{name}.{kind}" for kind in ("parquet", "cells", "npz")]
+        files = [options.folder / f"{name}.{kind}" for kind in ("parquet", "cells.parquet", "npz")]
         command = [
             sys.executable, "-m", "countae", "score", str(options.folder / "counts.h5ad"),
             str(files[0]), "--cells", str(files[1]), "--entries", str(files[2]),

@@ -89,12 +89,14 @@ def stress_table(
     from countae.files import write_json
     from countae.stress_table import read_stressed, summarised
 
-    table = read_stressed([config.existing_file(path, "table") for path in tables])
+    matrix = None if counts is None else CountMatrix.load(counts)
+    table = read_stressed(
+        [config.existing_file(path, "table") for path in tables],
+        None if matrix is None else matrix.cell_id,
+    )
     donors = None
-    if counts is not None:
-        matrix = CountMatrix.load(counts)
-        if matrix.donors is not None:
-            donors = dict(zip(matrix.cell_id, matrix.donors, strict=True))
+    if matrix is not None and matrix.donors is not None:
+        donors = dict(zip(matrix.cell_id, matrix.donors, strict=True))
     found = summarised(table, level=verdict["level"], donors=donors)
     write_json(output, found)
     for name, test in found["tests"].items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from countae import stress
 from countae.comparison import Difference, difference
 from countae.errors import ScoreError
 from countae.files import read_table
+from countae.registry import shown
 from countae.wording import short
 
 if TYPE_CHECKING:
@@ -22,15 +24,19 @@ COLUMNS = {
     "clean_latent_depth", "clean_residual_depth",
 }  # fmt: skip
 NOISES = ("own", "refitted")
+MAY_BE_UNKNOWN = {name for name in COLUMNS if name.endswith(("oracle", "depth"))}
+NUMBERS = COLUMNS - {"test", "case", "cell", "likelihood", "seed"}
 
 
-def read_stressed(paths: list[Path]) -> pd.DataFrame:
+def read_stressed(paths: list[Path], cells: Iterable[str] | None = None) -> pd.DataFrame:
     """Tables of ``countae stress`` in one.
 
     Raises
     ------
     ScoreError
-        When a file is none of these, or two hold the same loss, seed, test and level.
+        When a file is none of these, or has a score that is not finite; when two hold the same
+        loss, seed, test and level; when the cells of a test and level are not those of every loss
+        and seed, or not among ``cells``, where these are given.
     """
     import pandas as pd
 
@@ -41,7 +47,9 @@ def read_stressed(paths: list[Path]) -> pd.DataFrame:
                 f"{path}: must be a table of `countae stress`, but has no {', '.join(missing)}. "
                 "Fix: name the right file, or make it again."
             )
-    joined = pd.concat(tables, ignore_index=True)
+        _check_numbers(path, table)
+    named = [table.assign(file=str(path)) for path, table in zip(paths, tables, strict=True)]
+    joined = pd.concat(named, ignore_index=True)
     twice = joined.duplicated(["test", "level", "case", "likelihood", "seed", "cell"])
     if twice.any():
         first = joined[twice].iloc[0]
@@ -50,7 +58,55 @@ def read_stressed(paths: list[Path]) -> pd.DataFrame:
             f"{first['test']}={first['level']:g} more than once, which would pass for more seeds. "
             "Fix: name each file once."
         )
-    return joined
+    for (test, level), rows in joined.groupby(["test", "level"], sort=False):
+        _check_same_cells(rows, f"{test}={level:g}")
+    if cells is not None and (unknown := {*joined["cell"]} - {*cells}):
+        raise ScoreError(
+            f"{joined['file'][joined['cell'].isin(unknown)].iloc[0]}: must be of the counts in "
+            f"--counts, but {len(unknown):,} of its cells are not there; first: "
+            f"{shown(min(unknown, key=str))}. Fix: name the counts.h5ad that the tables were made from."
+        )
+    return joined.drop(columns="file")
+
+
+def _check_numbers(path: Path, table: pd.DataFrame) -> None:
+    """Raise ScoreError unless scores are finite; a truth or a link to depth may be unknown."""
+    if table.empty:
+        raise ScoreError(f"{path}: must hold scores of cells, but is empty. Fix: make it again.")
+    for name in sorted(NUMBERS):
+        kind = table[name].dtype.kind
+        value = table[name].to_numpy() if kind in "fiu" else np.full(len(table), np.nan)
+        unknown = np.isnan(value) if kind in "fiu" and name in MAY_BE_UNKNOWN else False
+        wrong = ~(np.isfinite(value) | unknown)
+        if wrong.any():
+            row = table[wrong].iloc[0]
+            raise ScoreError(
+                f"{path}: `{name}` must hold finite numbers, but {wrong.sum():,} of "
+                f"{len(table):,} are not; first: {shown(row[name])} for cell "
+                f"{shown(row['cell'])}, under {shown(row['test'])} at {shown(row['level'])}. Fix: "
+                "make the table again with `countae stress`."
+            )
+
+
+def _check_same_cells(rows: pd.DataFrame, under: str) -> None:
+    """Raise ScoreError unless each loss and seed has the same cells in the same cases."""
+    first: tuple[set[tuple[Any, str]], str] | None = None
+    for (loss, seed), own in rows.groupby(["likelihood", "seed"], sort=False):
+        found = {*zip(own["case"], own["cell"], strict=True)}
+        fit = f"{loss}, seed {seed}, in {own['file'].iloc[0]}"
+        if first is None:
+            first = found, fit
+        expected, other = first
+        if found == expected:
+            continue
+        lacking, more = expected - found, found - expected
+        case, cell = min(lacking or more, key=str)
+        raise ScoreError(
+            f"The tables must hold the same cells under {under}, but {fit} lacks {len(lacking):,} "
+            f"of the {len(expected):,} of {other}, and has {len(more):,} that are not there; "
+            f"first: {shown(cell)}, case {case}. Fix: name tables made from one counts.h5ad, each "
+            "whole."
+        )
 
 
 def summarised(

@@ -140,11 +140,12 @@ def test_wrong_words_are_told_without_a_traceback(counts, folder):
     fails(countae(*fit, "--likelihood", "nb", "--hidden", "a"), "whole numbers with commas")
     fails(countae("fit", folder / "no.h5ad", *fit[2:], "--likelihood", "nb"), "nothing there")
     fails(countae("explode"), "No such command 'explode'")
-    score = ["score", counts, out, "--cells", out, "--entries", out]
+    made = [folder / name for name in ("wrong.parquet", "wrong_cells.parquet", "wrong.npz")]
+    score = ["score", counts, made[0], "--cells", made[1], "--entries", made[2]]
     fails(countae(*score), "exactly one of --model, --baseline and --predictions")
     fails(countae(*score, "--baseline", "nul"), "no baseline called 'nul'")
     fails(countae(*score, "--baseline", "gene_mean", "--metrics", "x"), "no metric called 'x'")
-    assert not out.exists()
+    assert not any(path.exists() for path in (out, *made))
 
 
 def test_bad_counts_leave_nothing_behind(tmp_path):

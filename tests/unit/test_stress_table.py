@@ -156,3 +156,59 @@ def test_tables_that_are_none_or_stand_twice_are_refused(rng, tmp_path):
     with pytest.raises(ScoreError, match=r"nb, seed 0, under depth=0\.5 more than once"):
         read_stressed([good, good])
     assert len(read_stressed([good])) == 2 * 2 * 3 * 8
+
+
+def of_fits(rng, folder, **change):
+    """Files of three fits; ``change`` edits the table of the one that it names."""
+    table, files = made(rng), []
+    for loss, seed in (("nb", 0), ("nb", 1), ("zinb", 0)):
+        part = table.query("likelihood == @loss and seed == @seed").reset_index(drop=True)
+        files.append(folder / f"{loss}{seed}.parquet")
+        write_table(files[-1], change.get(f"{loss}{seed}", lambda part: part)(part))
+    return files
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"nb1": lambda t: t[t["cell"] > "c3"]}, r"nb, seed 1, in .*nb1\.parquet lacks 4 of the 8 "
+         r"of nb, seed 0, in .*nb0\.parquet, and has 0 that are not there; first: 'c0', case 0"),
+        ({"zinb0": lambda t: t.assign(cell="x" + t["cell"])},
+         r"depth=0\.5, but zinb, seed 0, in .*zinb0\.parquet lacks 8 of the 8 .* and has 8"),
+        ({"nb1": lambda t: t[(t["level"] == 0.5) | (t["cell"] != "c7")]}, r"depth=0\.1, .* 1 of"),
+        ({"nb1": lambda t: t.assign(case=1)}, "lacks 8 of the 8"),
+    ],
+)  # fmt: skip
+def test_fits_that_do_not_hold_the_same_cells_are_refused(rng, tmp_path, change, words):
+    with pytest.raises(ScoreError, match=words):
+        read_stressed(of_fits(rng, tmp_path, **change))
+
+
+@pytest.mark.parametrize("name", ["own", "refitted", "null", "clean_own", "clean_null", "level"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_scores_that_are_not_finite_are_refused(rng, tmp_path, name, value):
+    def edit(table):
+        return table.assign(**{name: table[name].where(table.index != 3, value)})
+
+    words = rf"nb1\.parquet: `{name}` must hold finite numbers, but 1 of 16 .*: '{value}' .* 'c3'"
+    with pytest.raises(ScoreError, match=words):
+        read_stressed(of_fits(rng, tmp_path, nb1=edit))
+
+
+def test_what_may_be_unknown_is_not_infinite_and_no_word(rng, tmp_path):
+    files = of_fits(rng, tmp_path, nb1=lambda t: t.assign(oracle=np.nan, latent_depth=np.nan))
+    assert len(read_stressed(files)) == 3 * 2 * 8
+    for value in (np.inf, "deep"):
+        files = of_fits(rng, tmp_path, nb1=lambda t, v=value: t.assign(latent_depth=v))
+        with pytest.raises(ScoreError, match="`latent_depth` must hold finite numbers"):
+            read_stressed(files)
+    with pytest.raises(ScoreError, match=r"nb0\.parquet: must hold scores of cells, but is empty"):
+        read_stressed(of_fits(rng, tmp_path, nb0=lambda t: t[:0]))
+
+
+def test_cells_are_those_of_the_counts(rng, tmp_path):
+    """Where donors are wanted; else a cell without one ended in a traceback."""
+    files, cells = of_fits(rng, tmp_path), [f"c{k}" for k in range(8)]
+    assert {*read_stressed(files, cells).columns} == {*made(rng).columns}
+    with pytest.raises(ScoreError, match="in --counts, but 2 of its cells .* first: 'c0'"):
+        read_stressed(files, cells[2:])
