@@ -67,6 +67,7 @@ Protocol = Annotated[str, _row_option("protocol")]
 Genes = Annotated[str, _row_option("genes"), Input()]
 DonorKey = Annotated[str, _row_option("donor_key")]
 Orientation = Annotated[str, _row_option("orientation")]
+ProteinKey = Annotated[str, _row_option("protein_key")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -98,6 +99,7 @@ def check(
     source: SourceArgument,
     layer: Layer = "",
     orientation: Orientation = "auto",
+    protein_key: ProteinKey = "",
     written: Annotated[
         Path | None,
         typer.Option("--json", help="File for all findings, with every name."),
@@ -111,8 +113,11 @@ def check(
     Example: countae check counts.h5ad --json triage.json
     """
     from countae.files import write_json
+    from countae.proteins import protein_table
     from countae.triage._show import show
 
+    if protein_key:
+        protein_table(sources.parts(source)[0], protein_key)
     found = _examined(source, layer, orientation, simulate)
     if written is not None:
         write_json(written, found.to_json() | {"source_files": _provenance(source)})
@@ -200,6 +205,7 @@ def prepare(
     wanted_genes: Genes = "2000",
     donor_key: DonorKey = "",
     orientation: Orientation = "auto",
+    protein_key: ProteinKey = "",
     *,
     simulate: dict,
     quality: dict,
@@ -216,7 +222,7 @@ def prepare(
 
     row = Source(
         source, layer, label_key, batch_key, library_size_key, protocol, wanted_genes, donor_key,
-        orientation,
+        orientation, protein_key,
     )  # fmt: skip
     found = plan(row, simulate=simulate, quality=quality, genes=genes, held_out=split)
     found.triage["findings"] = examine(found.reader).to_json()["findings"]

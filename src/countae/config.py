@@ -28,6 +28,7 @@ class Source:
     genes: str = "2000"
     donor_key: str = ""
     orientation: str = "auto"
+    protein_key: str = ""
 
 
 def workflow_folder() -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from countae import split
+from countae import sources, split
 from countae.config import Source, check_row
 from countae.counts import CountMatrix
 from countae.counts._checksum import seal_file
@@ -23,6 +23,7 @@ from countae.counts._sums import GeneSums, sums
 from countae.counts.readers import Reader, open_counts
 from countae.counts.readers._spill import stacked
 from countae.errors import ConfigError
+from countae.proteins import protein_table, read_proteins
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -117,9 +118,13 @@ def plan(
 
     Parameters and errors are those of :func:`prepare`. The first pass filters cells; the second
     sums over genes, once it is known which cells train; the choice of variable genes takes one
-    more.
+    more. Proteins are only looked at, so that a key which is wrong is told now and not after all
+    fits: before the first pass, and again when cells and genes are known.
     """
     check_row(row)
+    with_proteins = sources.parts(row.source)[0]
+    if row.protein_key:
+        protein_table(with_proteins, row.protein_key)
     keys = {name: getattr(row, name) for name in KEYS}
     reader = open_counts(
         row.source, layer=row.layer, orientation=row.orientation,
@@ -146,6 +151,8 @@ def plan(
         gene_selection=genes["gene_selection"], choose=choose,
     )  # fmt: skip
     matrix = tabled.subset(slice(None), kept_genes)
+    if row.protein_key:
+        read_proteins(with_proteins, row.protein_key, matrix.cell_id, matrix.gene_id)
     mark(matrix, part, held_out, total=in_training.total[kept_genes])
     modelled = (in_training + others).of_genes(kept_genes)
     triage = {

@@ -49,24 +49,18 @@ def read_proteins(source: str | Path, key: str, cells: np.ndarray, genes: np.nda
         When names of cells repeat, cells are missing, counts are negative or not finite, or no
         protein is named like a gene.
     """
-    table = _table(Path(source), key)
-    if not table.index.is_unique:
-        twice = table.index[table.index.duplicated()]
-        raise CountMatrixError(
-            f"{source}: cell names must be unique, but {twice.nunique():,} occur more than once, "
-            f"the first {twice[0]!r:.80}. Fix: name the file that the counts came from."
-        )
+    table = protein_table(source, key)
     missing = [name for name in cells if name not in table.index]
     if missing:
         raise CountMatrixError(
             f"{source}: obsm[{key!r}] lacks {len(missing):,} of the {len(cells):,} prepared "
             f"cells, the first {missing[0]!r:.80}. Fix: name the file that the counts came from."
         )
-    counts = table.loc[list(cells)].to_numpy(np.float64)
-    if not np.isfinite(counts).all() or (counts < 0).any():
+    counts = table.loc[list(cells)].to_numpy(np.float64, na_value=np.nan)
+    if not np.isfinite(counts).all():
         raise CountMatrixError(
-            f"{source}: obsm[{key!r}] must hold counts of proteins, but has negative or missing "
-            "values; were they normalised? Fix: name the raw counts."
+            f"{source}: obsm[{key!r}] must hold counts of proteins, but has none for some of the "
+            "prepared cells. Fix: keep only cells with counts of every protein."
         )
     pairs = matched([str(name) for name in table.columns], [str(name) for name in genes])
     if not pairs:
@@ -80,6 +74,34 @@ def read_proteins(source: str | Path, key: str, cells: np.ndarray, genes: np.nda
     own, gene = np.array(list(pairs.items())).T
     names = tuple(str(table.columns[protein]) for protein in own)
     return Proteins(level[:, own], gene, names)
+
+
+def protein_table(source: str | Path, key: str) -> Any:
+    """``obsm[key]`` of an .h5ad file, a table (cell, protein) of counts with both names.
+
+    Which cells and genes are prepared does not matter here, so that a wrong key can be told before
+    they are. A value may be missing. Errors are those of :func:`read_proteins`.
+    """
+    table = _table(Path(source), key)
+    if not table.index.is_unique:
+        twice = table.index[table.index.duplicated()]
+        raise CountMatrixError(
+            f"{source}: cell names must be unique, but {twice.nunique():,} occur more than once, "
+            f"the first {twice[0]!r:.80}. Fix: name the file that the counts came from."
+        )
+    words = [name for name, kind in table.dtypes.items() if kind.kind not in "biuf"]
+    if words:
+        raise CountMatrixError(
+            f"{source}: obsm[{key!r}] must hold counts of proteins, but {len(words):,} of its "
+            f"{table.shape[1]:,} columns hold no numbers, the first {words[0]!r:.80}. Fix: leave "
+            "them out of the table."
+        )
+    if any((table.iloc[:, place] < 0).any() for place in range(table.shape[1])):
+        raise CountMatrixError(
+            f"{source}: obsm[{key!r}] must hold counts of proteins, but has negative values; were "
+            "they normalised? Fix: name the raw counts."
+        )
+    return table
 
 
 def _table(path: Path, key: str) -> Any:

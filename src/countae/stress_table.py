@@ -64,7 +64,8 @@ def read_stressed(paths: list[Path], cells: Iterable[str] | None = None) -> pd.D
         raise ScoreError(
             f"{joined['file'][joined['cell'].isin(unknown)].iloc[0]}: must be of the counts in "
             f"--counts, but {len(unknown):,} of its cells are not there; first: "
-            f"{shown(min(unknown, key=str))}. Fix: name the counts.h5ad that the tables were made from."
+            f"{shown(min(unknown, key=str))}. Fix: name the counts.h5ad that the tables were made "
+            "from."
         )
     return joined.drop(columns="file")
 

@@ -68,7 +68,7 @@ ALLOWED = {
     "hold_out": {"predict", "noise", "noise_heads", "model", "protocols"},
     "protocol_verdict": {"wording"},
     "simulate": {"kernels"},
-    "prepare": {"simulate"},
+    "prepare": {"proteins", "simulate"},
     "comparison": set(),
     "results": set(),
     "wording": {"verdict"},

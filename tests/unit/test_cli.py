@@ -103,7 +103,7 @@ def test_the_row_of_a_data_set_reaches_the_triage(counts, folder):
     assert row == {
         "source": "simulate:nb", "layer": "", "label_key": "", "batch_key": "",
         "library_size_key": "", "protocol": "auto", "genes": "all", "donor_key": "",
-        "orientation": "auto",
+        "orientation": "auto", "protein_key": "",
     }  # fmt: skip
 
 

@@ -277,6 +277,8 @@ def test_expected_rna_follows_proteins_that_were_counted(matrix, tmp_path, rng):
         ("twice", "names must be unique, but 1 occur more than once"),
         ("names", "none of the 2 proteins"),
         ("negative", "must hold counts of proteins, but has negative"),
+        ("missing", "has none for some of the prepared cells"),
+        ("words", "but 1 of its 2 columns hold no numbers, the first"),
         ("array", "is a plain array without names"),
         ("loom", "from .h5ad files only"),
     ],
@@ -291,6 +293,11 @@ def test_protein_counts_that_cannot_be_used_are_told(matrix, tmp_path, rng, chan
         adata.obs_names = [adata.obs_names[1], *adata.obs_names[1:]]
     if change == "negative":
         adata.obsm["protein"] = adata.obsm["protein"] - 1000
+    if change == "missing":
+        adata.obsm["protein"] = adata.obsm["protein"].astype(float)
+        adata.obsm["protein"].iloc[7, 1] = np.nan
+    if change == "words":
+        adata.obsm["protein"] = adata.obsm["protein"].astype({genes[1]: str})
     if change == "array":
         adata.obsm["protein"] = adata.obsm["protein"].to_numpy()
     adata.write_h5ad(path)
@@ -299,3 +306,43 @@ def test_protein_counts_that_cannot_be_used_are_told(matrix, tmp_path, rng, chan
         read_proteins(
             source, "other" if change == "key" else "protein", matrix.cell_id, matrix.gene_id
         )
+
+
+@pytest.fixture
+def source(matrix, tmp_path, rng):
+    """An .h5ad source of raw counts with proteins."""
+    genes = list(matrix.gene_id[:2])
+    table = cite_seq(tmp_path / "p.h5ad", matrix, genes, rng).loc[matrix.cell_id]
+    adata = anndata.AnnData(matrix.counts, table[[]], pd.DataFrame(index=matrix.gene_id))
+    adata.obsm["protein"], adata.obsm["clr"] = table, table - table.mean()
+    adata.obsm["other"] = table.set_axis(["IgG1", "IgG2"], axis=1)
+    adata.write_h5ad(tmp_path / "raw.h5ad")
+    return tmp_path / "raw.h5ad"
+
+
+def test_a_wrong_protein_key_is_told_before_counts_are_read(source, monkeypatch):
+    """Long before any fit: by `check` and `prepare`, and nothing is written."""
+    monkeypatch.setattr("countae.prepare.sums", None)  # whoever reads counts fails otherwise
+    monkeypatch.setattr("countae.triage._run.examine", None)
+    outputs = [source.with_name(name) for name in ("c.h5ad", "t.json")]
+    prepare = ["prepare", str(source), str(outputs[0]), "--triage", str(outputs[1])]
+    for words in (prepare, ["check", str(source)]):
+        for key, told in {"protien": "there are clr, other, protein", "clr": "negative"}.items():
+            done = CliRunner().invoke(app, [*words, "--protein-key", key])
+            assert isinstance(done.exception, CountaeError)
+            assert told in str(done.exception)
+    assert not any(path.exists() for path in outputs)
+
+
+def test_proteins_without_a_prepared_gene_are_told_when_counts_are_prepared(source):
+    with pytest.raises(CountaeError, match="none of the 2 proteins"):
+        prepared(str(source), protein_key="other")
+
+
+def test_proteins_are_looked_at_but_not_kept(source):
+    found, triage = prepared(str(source), protein_key="protein")
+    assert not found.adata.obsm
+    assert triage["row"]["protein_key"] == "protein"
+    np.testing.assert_array_equal(
+        found.counts.toarray(), prepared(str(source))[0].counts.toarray()
+    )

@@ -218,7 +218,7 @@ def test_stress_tests_end_in_a_file_for_the_report(tmp_path):
 
 
 def test_later_use_reads_the_proteins_of_the_source(tmp_path):
-    """The key is an option of `downstream` alone; a change of the proteins runs it again."""
+    """And `prepare` looks at them first, so that a wrong key is told before any fit."""
     source = tmp_path / "cite.h5ad"
     source.touch()
     rows = "id\tsource\tlabel_key\tprotein_key\tgenes\n"
@@ -229,7 +229,10 @@ def test_later_use_reads_the_proteins_of_the_source(tmp_path):
     commands = [line for line in lines if " countae " in line or "countae downstream" in line]
     (cite,) = [line for line in commands if "downstream results/cite " in line]
     assert f"--protein-source {source} --protein-key protein_expression" in cite
-    assert len([line for line in commands if "protein" in line]) == 1
+    (looked,) = [line for line in commands if "countae prepare " in line and "protein" in line]
+    assert "results/cite/counts.h5ad" in looked
+    assert "--protein-key protein_expression" in looked
+    assert len([line for line in commands if "protein" in line]) == 2
 
 
 def test_a_printed_command_is_one_verb(tmp_path):

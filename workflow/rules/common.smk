@@ -197,7 +197,7 @@ except CountaeError as error:
 def row_options(wildcards):
     """A data set's row as options of `countae prepare`."""
     row = dict(DATASETS[wildcards.dataset])
-    del row["id"], row["source"], row["protein_key"]
+    del row["id"], row["source"]
     return as_options({key: value for key, value in row.items() if value})
 
 
