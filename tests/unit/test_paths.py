@@ -28,7 +28,7 @@ def marked(verb, kind):
     return {name: mark for name, (_, mark) in declared(VERBS[verb]).items() if type(mark) is kind}
 
 
-NO_PLACE = {"library_size_key", "donor_key"}  # columns, whose help tells of files
+NO_PLACE = {"library_size_key", "donor_key", "protein_key"}  # keys, whose help tells of files
 READ_AND_WRITTEN = [
     (verb, one, other)
     for verb in VERBS
@@ -183,8 +183,13 @@ def test_what_other_steps_left_in_a_folder_that_is_read_is_not_replaced(tmp_path
     (tmp_path / "counts.h5ad").write_text("precious")
     with pytest.raises(ConfigError, match=r"but a counts\.h5ad is there"):
         call("export", tmp_path, folder=tmp_path, output=tmp_path / "counts.h5ad")
-    # the same name elsewhere is nobody's
-    kept_apart(decide, RESULTS)(folder=tmp_path / "nb", output=tmp_path / "verdict.json")
+
+
+def test_a_file_outside_of_the_folder_that_is_read_is_nobodys(tmp_path):
+    (tmp_path / "read").mkdir()
+    (tmp_path / "fit.json").write_text("{}")
+    kept_apart(decide, RESULTS)(folder=tmp_path / "read", output=tmp_path / "fit.json")
+    assert (tmp_path / "fit.json").read_text() == "new"
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def changed(value):
     [
         ({"mean": None}, "has no 'mean'"),
         ({"cell_id": lambda at: np.array([f"x{i}" for i in range(len(at))])}, "are not there"),
-        ({"cell_id": lambda at: at[[0, *range(len(at) - 1)]]}, "each cell once, but 1 of"),
+        ({"cell_id": lambda at: at[[0, *range(len(at) - 1)]]}, r"each cell once, but 1 of .* first: '"),
         ({"cell_id": lambda at: at[:, None]}, r"`cell_id` must be \(row,\)"),
         ({"mean": lambda at: at[:, :-1]}, r"`mean` must be \(row, gene\)"),
         ({"mean": lambda at: at.astype(str)}, "`mean` must hold numbers, but holds <U"),
@@ -86,6 +86,7 @@ def changed(value):
         ({"latent": lambda at: at[:, 0]}, r"`latent` must be \(row, axis\)"),
         ({"latent": lambda at: at[:, :0]}, r"`latent` must be \(row, axis\)"),
         ({"latent": changed(np.nan)}, "`latent` must be finite, but 1 of"),
+        ({"latent": changed(-np.inf)}, "`latent` must be finite, but 1 of"),
         ({"mean": lambda at: np.where(at == at[2, 3], np.nan, at)}, "must be finite, but 1 of"),
         ({"parameter_zero_logit": None}, "has no array `parameter_zero_logit`"),
         ({"counts": lambda at: np.array("0ld")}, "predicts other counts"),
