@@ -138,8 +138,8 @@ def _check_cells(cell_id: np.ndarray, path: str | Path, wanted: np.ndarray) -> N
     if (times > 1).any():
         raise ScoreError(
             f"{path}: `cell_id` must name each cell once, but {(times > 1).sum():,} of "
-            f"{len(names):,} cells stand there more often; first: {shown(str(names[times > 1][0]))}. "
-            + FIX
+            f"{len(names):,} cells stand there more often; first: "
+            f"{shown(str(names[times > 1][0]))}. {FIX}"
         )
     unknown = sorted({*wanted} - {*cell_id.tolist()})
     if unknown:

@@ -72,7 +72,10 @@ def changed(value):
     [
         ({"mean": None}, "has no 'mean'"),
         ({"cell_id": lambda at: np.array([f"x{i}" for i in range(len(at))])}, "are not there"),
-        ({"cell_id": lambda at: at[[0, *range(len(at) - 1)]]}, r"each cell once, but 1 of .* first: '"),
+        (
+            {"cell_id": lambda at: at[[0, *range(len(at) - 1)]]},
+            r"each cell once, but 1 of .* first: '",
+        ),
         ({"cell_id": lambda at: at[:, None]}, r"`cell_id` must be \(row,\)"),
         ({"mean": lambda at: at[:, :-1]}, r"`mean` must be \(row, gene\)"),
         ({"mean": lambda at: at.astype(str)}, "`mean` must hold numbers, but holds <U"),
