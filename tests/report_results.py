@@ -305,8 +305,10 @@ class Results:
         ]  # fmt: skip
         test = {"meaning": "Fewer molecules.", "level": "share that is kept", "clean": 1.0,
                 "retrains": False, "rows": rows,
+                "by_group": {}, "over": "cells and seeds",
                 "sentence": "At 0.1 nothing is told apart."}  # fmt: skip
-        return {"tests": {"depth": test}, "confidence": 0.95, "errors_by": "cell"}
+        return {"tests": {"depth": test}, "confidence": 0.95, "errors_by": "cell",
+                "left_out": []}  # fmt: skip
 
     def later(self) -> dict:
         """Content of downstream.json: two seeds of every loss, and the controls."""

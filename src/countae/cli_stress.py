@@ -64,20 +64,35 @@ def stress(
         raise ScoreError(f"{record}: is no fit.json of `countae fit`. Fix: name the right file.")
     table = endure(matrix, network, told, tests=tests, settings=stress, device=device)
     write_table(output, table)
+    for entry in table.attrs["left_out"]:
+        log.print(
+            escaped(f"Left out, {entry['test']} at {entry['level']:g}: {entry['reason']}"),
+            style="yellow",
+        )
     log.print(
-        f"{told['likelihood']} seed {told['seed']}: {len(tests)} stress tests written to {output}"
+        f"{told['likelihood']} seed {told['seed']}: {table['test'].nunique()} of {len(tests)} "
+        f"stress tests written to {output}"
     )
 
 
 @settings("verdict")
 def stress_table(
-    tables: Annotated[list[Path], typer.Argument(help="Tables of `countae stress`."), Input()],
     output: Annotated[Path, typer.Option(help="stress.json to write."), Output("stress.json")],
+    tables: Annotated[
+        list[Path] | None, typer.Argument(help="Tables of `countae stress`."), Input()
+    ] = None,
     counts: Annotated[
         Path | None,
         typer.Option(help="counts.h5ad, for intervals by donor where it has some."),
         Input(),
     ] = None,
+    tests: Annotated[
+        str,
+        typer.Option(
+            help="Tests that were asked for, with commas: says of those that the data set cannot "
+            "have why. Needs --counts."
+        ),
+    ] = "",
     *,
     verdict: dict,
 ) -> None:
@@ -85,22 +100,34 @@ def stress_table(
 
     Example: countae stress-table results/pbmc/stress/*/*.parquet --output results/pbmc/stress.json
     """
+    from countae import stress
     from countae.counts import CountMatrix
     from countae.files import write_json
-    from countae.stress_table import read_stressed, summarised
+    from countae.stress_table import parted, read_stressed, summarised
 
-    matrix = None if counts is None else CountMatrix.load(counts)
-    table = read_stressed(
-        [config.existing_file(path, "table") for path in tables],
-        None if matrix is None else matrix.cell_id,
-    )
-    donors = None
-    if matrix is not None and matrix.donors is not None:
-        donors = dict(zip(matrix.cell_id, matrix.donors, strict=True))
-    found = summarised(table, level=verdict["level"], donors=donors)
+    asked = stress.wanted(names(tests))
+    if not tables and not (asked and counts):
+        raise ConfigError(
+            "Tables of `countae stress` are needed, or --tests with --counts, but there are none. "
+            "Fix: name them."
+        )
+    full, left_out = parted([config.existing_file(path, "table") for path in tables or []])
+    donors = cells = None
+    if counts is not None:
+        matrix = CountMatrix.load(counts)
+        left_out += stress.unfit(matrix, asked)
+        cells = matrix.cell_id
+        if matrix.donors is not None:
+            donors = dict(zip(matrix.cell_id, matrix.donors, strict=True))
+    import pandas as pd
+
+    table = read_stressed(full, cells) if full else pd.DataFrame({"test": []})
+    found = summarised(table, level=verdict["level"], donors=donors, left_out=left_out)
     write_json(output, found)
     for name, test in found["tests"].items():
         log.print(escaped(f"{name}: {test['sentence']}"))
+    for entry in left_out:
+        log.print(escaped(f"{entry['test']} left out: {entry['reason']}"))
 
 
 @settings("verdict")

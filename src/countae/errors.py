@@ -13,6 +13,14 @@ class CountMatrixError(CountaeError):
     """The counts, or what describes their cells and genes, are not what was promised."""
 
 
+class UnsuitableError(CountMatrixError):
+    """The counts cannot have a stress test, or not with the cells of ``group`` left out."""
+
+    def __init__(self, message: str, group: str = "") -> None:
+        super().__init__(message)
+        self.group = group
+
+
 class ConfigError(CountaeError):
     """The configuration or an option is wrong."""
 

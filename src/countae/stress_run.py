@@ -9,10 +9,11 @@ import numpy as np
 
 from countae import baselines, stress
 from countae.counts import CountMatrix
-from countae.errors import ScoreError
+from countae.errors import FitDivergedError, ScoreError, UnsuitableError
 from countae.fit import fit
 from countae.model import CountAutoencoder
 from countae.predict import Prediction, latent_of, predict_hidden
+from countae.registry import shown
 from countae.results import NULL
 from countae.score import noise_cells, noise_columns, test_cells
 from countae.stress._depth_link import latent_depth, residual_depth
@@ -98,9 +99,12 @@ def endure(
     Returns
     -------
     DataFrame
-        ``test``, ``level``, ``case``, ``cell``, and in nats per entry, averaged over genes:
-        ``own``, ``refitted``, ``null``, ``oracle``, each also of the same entries of clean counts
-        (``clean_…``); ``latent_depth`` and ``residual_depth`` of the case, also clean.
+        ``test``, ``level``, ``case``, ``group`` (name of the group that a case leaves out, or
+        empty), ``cell``, and in nats per entry, averaged over genes: ``own``, ``refitted``,
+        ``null``, ``oracle``, each also of the same entries of clean counts (``clean_…``);
+        ``latent_depth`` and ``residual_depth`` of the case, also clean. ``attrs["left_out"]``
+        lists what could not be made, each with ``test``, ``level``, ``group``, ``likelihood`` and
+        ``seed`` (null where no network could have it) and ``reason``.
 
     Raises
     ------
@@ -111,16 +115,68 @@ def endure(
 
     _check(record, network)
     clean = scored(network, matrix, device=device)
-    rows = []
-    for name, levels in tests.items():
+    own = {name: record[name] for name in ("likelihood", "seed")}
+    rows, left_out = [], []
+    for name, level in ((name, level) for name, levels in tests.items() for level in levels):
         member = stress.get(name)
-        for level in levels:
-            for case, made in enumerate(member(matrix, level, settings=settings)):
+        for case, made in enumerate(_cases(member, matrix, level, settings, record)):
+            at = {"test": name, "level": level, "group": _group(made)}
+            if isinstance(made, UnsuitableError):
+                reason = str(made).removeprefix(f"{matrix.source}: ")  # a place is no reason
+                left_out.append(at | {"likelihood": None, "seed": None, "reason": reason})
+                continue
+            try:
                 used = _trained(made, record, device) if member.retrains else network
-                found = _paired(scored(used, made, device=device), clean)
-                rows.append(found.assign(test=name, level=level, case=case))
-    table = pd.concat(rows, ignore_index=True)
-    return table.assign(likelihood=record["likelihood"], seed=record["seed"])
+            except FitDivergedError as error:
+                left_out.append(at | own | {"reason": str(error)})
+                continue
+            found = _paired(scored(used, made, device=device), clean)
+            rows.append(found.assign(case=case, **at))
+    nothing = _paired(clean, clean).iloc[:0].assign(case=0, test="", level=0.0, group="")
+    table = (pd.concat(rows, ignore_index=True) if rows else nothing).assign(**own)
+    table.attrs["left_out"] = left_out
+    return table
+
+
+def _group(made: CountMatrix | UnsuitableError) -> str:
+    """Name of the group that a case leaves out; empty where it leaves out none."""
+    if isinstance(made, UnsuitableError):
+        return made.group
+    return made.info.get("left_out_group", "")
+
+
+def _cases(
+    member: stress.Stress,
+    matrix: CountMatrix,
+    level: float,
+    settings: dict[str, Any],
+    record: dict[str, Any],
+) -> stress.Cases:
+    """What a test makes of the counts, with the reason in the place of what it cannot make."""
+    try:
+        made = member(matrix, level, settings=settings)
+    except UnsuitableError as error:
+        return [error]
+    if not member.retrains:
+        return made
+    columns = record["network"].get("conditions", [])
+    return [one if isinstance(one, UnsuitableError) else _told(one, columns) for one in made]
+
+
+def _told(made: CountMatrix, columns: list[str]) -> CountMatrix | UnsuitableError:
+    """The matrix, if its training cells have every category that a network must be told."""
+    for column in columns:
+        category = made.obs[column].to_numpy(str)
+        never = np.setdiff1d(category, category[made.part == "train"])
+        if never.size:
+            return UnsuitableError(
+                f"{made.source}: networks are told each cell's {column!r} (network.conditions), "
+                f"and cannot be told what no training cell has, here {shown(never[0])}. Fix: "
+                f"leave {column!r} out of network.conditions to see how losses do on what they "
+                "have never seen, or leave the test out.",
+                _group(made),
+            )
+    return made
 
 
 def _trained(made: CountMatrix, record: dict[str, Any], device: str) -> CountAutoencoder:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from countae import stress
-from countae.comparison import Difference, difference
+from countae.comparison import Difference, difference, paired
 from countae.errors import ScoreError
 from countae.files import read_table
 from countae.registry import shown
-from countae.wording import short
+from countae.stress_words import hardest, over, sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +26,7 @@ COLUMNS = {
 NOISES = ("own", "refitted")
 MAY_BE_UNKNOWN = {name for name in COLUMNS if name.endswith(("oracle", "depth"))}
 NUMBERS = COLUMNS - {"test", "case", "cell", "likelihood", "seed"}
+OF_LEFT_OUT = {"test", "level", "group", "likelihood", "seed", "reason"}
 
 
 def read_stressed(paths: list[Path], cells: Iterable[str] | None = None) -> pd.DataFrame:
@@ -58,7 +59,8 @@ def read_stressed(paths: list[Path], cells: Iterable[str] | None = None) -> pd.D
             f"{first['test']}={first['level']:g} more than once, which would pass for more seeds. "
             "Fix: name each file once."
         )
-    for (test, level), rows in joined.groupby(["test", "level"], sort=False):
+    # a fit that diverged lacks a whole case
+    for (test, level, _), rows in joined.groupby(["test", "level", "case"], sort=False):
         _check_same_cells(rows, f"{test}={level:g}")
     if cells is not None and (unknown := {*joined["cell"]} - {*cells}):
         raise ScoreError(
@@ -110,8 +112,39 @@ def _check_same_cells(rows: pd.DataFrame, under: str) -> None:
         )
 
 
+def parted(paths: list[Path]) -> tuple[list[Path], list[dict[str, Any]]]:
+    """Those of the tables of ``countae stress`` that have rows, and what could not be made.
+
+    Each reason is told once, whatever the number of losses and seeds that met it.
+
+    Raises
+    ------
+    ScoreError
+        When a table cannot be read, or its reasons are not those that ``countae stress`` wrote.
+    """
+    full, left_out = [], []
+    for path in paths:
+        table = read_table(path)
+        reasons = table.attrs.get("left_out", [])
+        known = isinstance(reasons, list) and all(
+            isinstance(entry, dict) and OF_LEFT_OUT <= entry.keys() for entry in reasons
+        )
+        if not known:
+            raise ScoreError(
+                f"{path}: must say what was left out as `countae stress` does, with "
+                f"{', '.join(sorted(OF_LEFT_OUT))}, but does not. Fix: make it again."
+            )
+        left_out += [entry for entry in reasons if entry not in left_out]
+        full += [path] if len(table) or not reasons else []
+    return full, left_out
+
+
 def summarised(
-    table: pd.DataFrame, *, level: float, donors: dict[str, str] | None = None
+    table: pd.DataFrame,
+    *,
+    level: float,
+    donors: dict[str, str] | None = None,
+    left_out: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Curves of every test: a row per loss, noise and level, the clean level included.
 
@@ -123,36 +156,87 @@ def summarised(
         Two-sided error level of the intervals, over cells (or donors) and seeds.
     donors : dict, optional
         Donor by name of the cell.
+    left_out : list of dict, optional
+        What could not be made (:func:`parted`).
 
     Returns
     -------
     dict
-        Content of stress.json: by test what it is, a ``sentence``, and ``rows`` with ``score``,
-        ``null``, ``oracle``, ``change`` (score under stress less that of the same entries clean),
-        ``lead`` (null less score) and ``above_oracle``, the last three with intervals.
+        Content of stress.json: ``left_out``, and by test what it is, a ``sentence``, and ``rows``
+        with ``score``, ``null``, ``oracle``, ``change`` (score under stress less that of the same
+        entries clean), ``lead`` (null less score) and ``above_oracle``, the last three with
+        intervals, of which ``over`` says over what they are. Where groups were left out
+        ``by_group`` has the same rows for each. ``compared`` has the loss with the best score at
+        the hardest level, and how far the others are behind it, paired by cell and seed.
     """
-    rule: dict[str, Any] = {"level": level, "donors": donors}
-    tests = {}
+    missing, tests = left_out or [], {}
+    rule = {"level": level, "donors": donors}
     for name, of_test in table.groupby("test", sort=False):
-        member = stress.get(str(name))
-        rows = []
-        for loss, of_loss in of_test.groupby("likelihood", sort=False):
-            for noise in NOISES:
-                levels = sorted(of_loss["level"].unique(), key=lambda at: abs(at - member.clean))
-                # the clean end of a curve: the same cells as at the first level
-                first = of_loss[of_loss["level"] == levels[0]]
-                rows.append(_row(_as_clean(first, member.clean), loss, noise, **rule))
-                rows += [
-                    _row(of_loss[of_loss["level"] == at], loss, noise, **rule)
-                    for at in levels
-                    if at != member.clean
-                ]
-        tests[str(name)] = {
-            "meaning": member.meaning, "level": member.level, "clean": member.clean,
-            "retrains": member.retrains, "rows": rows,
-            "sentence": sentence(rows, member.clean),
-        }  # fmt: skip
-    return {"tests": tests, "confidence": 1 - level, "errors_by": "donor" if donors else "cell"}
+        of_fits = [e for e in missing if e["test"] == name and e["likelihood"] is not None]
+        tests[str(name)] = _of_test(str(name), of_test, of_fits, rule)
+    return {
+        "tests": tests, "left_out": missing, "confidence": 1 - level,
+        "errors_by": "donor" if donors else "cell",
+    }  # fmt: skip
+
+
+def _of_test(
+    name: str, table: pd.DataFrame, of_fits: list[dict[str, Any]], rule: dict[str, Any]
+) -> dict[str, Any]:
+    """What stress.json says of one test; ``of_fits`` are the fits of it that diverged."""
+    member, groups = stress.get(name), _groups(table)
+    table = table.assign(unit=table["case"].astype(str) + "\t" + table["cell"].astype(str))
+    rows = _curves(table, member, rule)
+    found = {
+        "meaning": member.meaning, "level": member.level, "clean": member.clean,
+        "retrains": member.retrains, "over": over(list(groups.values()), *_who(table, rule)),
+        "rows": rows,
+        "by_group": {
+            group: _curves(table[table["case"] == case], member, rule)
+            for case, group in groups.items()
+        },
+        "compared": _compared(table, rows, member.clean, rule),
+    }  # fmt: skip
+    return found | {"sentence": sentence(found, of_fits)}
+
+
+def _groups(table: pd.DataFrame) -> dict[int, str]:
+    """Name of the group that each case leaves out; tables of before have the case's number."""
+    cases = sorted(table["case"].unique())
+    known = table["group"].fillna("") if "group" in table else table["case"].map(lambda case: "")
+    names = known.groupby(table["case"]).max()
+    if len(cases) == 1 and not names[cases[0]]:
+        return {}
+    return {case: names[case] or f"case {case}" for case in cases}
+
+
+def _who(table: pd.DataFrame, rule: dict[str, Any]) -> tuple[str, bool]:
+    """Over what errors are, and whether each case is one of these."""
+    donors = rule["donors"]
+    if donors is None:
+        return "cell", False
+    return "donor", bool((table["cell"].map(donors).groupby(table["case"]).nunique() == 1).all())
+
+
+def _curves(
+    table: pd.DataFrame, member: stress.Stress, rule: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Rows of every loss and noise, from the clean level to the hardest."""
+    rows = []
+    units = _units(table)
+    for loss, of_loss in table.groupby("likelihood", sort=False):
+        levels = sorted(of_loss["level"].unique(), key=lambda at: abs(at - member.clean))
+        for noise in NOISES:
+            at = {at: of_loss[of_loss["level"] == at] for at in levels}
+            # the clean end of a curve: the same cells as at the first level that has a result
+            clean = (
+                _row(_as_clean(at[k], member.clean), units[k], loss, noise, **rule) for k in levels
+            )
+            rows.append(next((row for row in clean if row), None))
+            rows += [
+                _row(at[k], units[k], loss, noise, **rule) for k in levels if k != member.clean
+            ]
+    return [row for row in rows if row is not None]
 
 
 def _as_clean(rows: pd.DataFrame, level: float) -> pd.DataFrame:
@@ -161,31 +245,90 @@ def _as_clean(rows: pd.DataFrame, level: float) -> pd.DataFrame:
     return rows.assign(level=level, **{n.removeprefix("clean_"): rows[n] for n in names})
 
 
+def _units(table: pd.DataFrame) -> dict[float, np.ndarray]:
+    """Cases and cells that any loss was scored on, by level."""
+    return {at: np.unique(rows["unit"].to_numpy(str)) for at, rows in table.groupby("level")}
+
+
+def _by_seed(rows: pd.DataFrame, columns: list[str], units: np.ndarray) -> pd.DataFrame:
+    """Some columns with a line per seed and, within each, a column per case and cell.
+
+    Seeds that lack one of ``units``, since a fit diverged, are not there.
+    """
+    n = rows.groupby("seed")["unit"].nunique()
+    whole = rows[rows["seed"].isin(n.index[n == len(units)])]
+    return whole.pivot(index="seed", columns="unit", values=columns)
+
+
+def _donors_of(units: np.ndarray, donors: dict[str, str] | None) -> np.ndarray | None:
+    return None if donors is None else np.array([donors[at.split("\t", 1)[1]] for at in units])
+
+
 def _row(
-    rows: pd.DataFrame, loss: Any, noise: str, *, level: float, donors: dict[str, str] | None
-) -> dict[str, Any]:
-    """One point of a curve."""
-    unit = rows["case"].astype(str) + "\t" + rows["cell"].astype(str)
-    wide = rows.assign(unit=unit).pivot(index="seed", columns="unit")
-    score, clean, null = (wide[name].to_numpy() for name in (noise, f"clean_{noise}", "null"))
-    of_cells = [name.split("\t", 1)[1] for name in wide[noise].columns]
-    who = None if donors is None else np.array([donors[name] for name in of_cells])
-    oracle = wide["oracle"].to_numpy()
+    rows: pd.DataFrame,
+    units: np.ndarray,
+    loss: Any,
+    noise: str,
+    *,
+    level: float,
+    donors: dict[str, str] | None,
+) -> dict[str, Any] | None:
+    """One point of a curve; none where no seed has all of the cases and cells ``units``."""
+    names = [noise, f"clean_{noise}", "null", "oracle"]
+    wide = _by_seed(rows, names, units)
+    if not len(wide):
+        return None
+    score, clean, null, oracle = (wide[name][units].to_numpy() for name in names)
+    who = _donors_of(units, donors)
     known = bool(np.isfinite(oracle).all())
-    per_case = rows.drop_duplicates(["seed", "case"])
+    per_case = rows[rows["seed"].isin(wide.index)].drop_duplicates(["seed", "case"])
 
     def interval(gap: np.ndarray) -> dict[str, float]:
         return _told(_over_cells_and_seeds(gap, level, who))
 
     return {
         "likelihood": str(loss), "noise": noise, "level": float(rows["level"].iloc[0]),
-        "seeds": len(wide), "cells": len(of_cells), "score": float(score.mean()),
+        "seeds": len(wide), "cells": len(units), "score": float(score.mean()),
         "null": float(null.mean()), "oracle": float(oracle.mean()) if known else None,
         "change": interval(score - clean), "lead": interval(null - score),
         "above_oracle": interval(score - oracle) if known else None,
         "latent_depth": _mean(per_case["latent_depth"]),
         "residual_depth": _mean(per_case["residual_depth"]),
     }  # fmt: skip
+
+
+def _compared(
+    table: pd.DataFrame, rows: list[dict[str, Any]], clean: float, rule: dict[str, Any]
+) -> dict[str, Any] | None:
+    """The loss with the best score at the hardest level, and the others' scores less its own.
+
+    Of their own distributions, paired by cell over the seeds that both have; None for a loss
+    that shares no seed with the best one, and where no loss has a result.
+    """
+    if not rows:
+        return None
+    at = hardest(rows, clean)
+    own = [row for row in rows if (row["noise"], row["level"]) == ("own", at)]
+    best, *others = (row["likelihood"] for row in sorted(own, key=lambda row: row["score"]))
+    here, units = table[table["level"] == at], _units(table)[at]
+    of = {
+        loss: _by_seed(here[here["likelihood"] == loss], ["own"], units)["own"]
+        for loss in (best, *others)
+    }
+    return {
+        "level": at,
+        "best": best,
+        "behind": {loss: _gap(of[best], of[loss], rule) for loss in others},
+    }
+
+
+def _gap(best: pd.DataFrame, other: pd.DataFrame, rule: dict[str, Any]) -> dict[str, float] | None:
+    """How far a loss is behind the best one, with an interval."""
+    a, b = best.align(other, join="inner", axis=0)
+    if not len(a):
+        return None
+    donors = _donors_of(a.columns.to_numpy(), rule["donors"])
+    return _told(paired(a.to_numpy(), b.to_numpy(), delta=0.0, level=rule["level"], donors=donors))
 
 
 def _over_cells_and_seeds(gap: np.ndarray, level: float, donors: np.ndarray | None) -> Difference:
@@ -204,30 +347,3 @@ def _told(found: Difference) -> dict[str, float]:
 def _mean(values: pd.Series) -> float | None:
     """Mean of the values that there are; None without any."""
     return None if values.isna().all() else float(values.mean())
-
-
-def sentence(rows: list[dict[str, Any]], clean: float) -> str:
-    """What a test says in words, at its hardest level, of the losses' own distributions."""
-    own = [row for row in rows if row["noise"] == "own"]
-    hardest = max((row["level"] for row in own), key=lambda level: abs(level - clean))
-    last = sorted((row for row in own if row["level"] == hardest), key=_change)
-    best, worst = last[0], last[-1]
-    told = f"Against clean counts, the score at {hardest:g} fares best with {_with_interval(best)}"
-    if len(last) > 1:
-        told += f", worst with {_with_interval(worst)}"
-        apart = worst["change"]["low"] > best["change"]["high"]
-        told += "" if apart else "; these intervals overlap, so losses are not told apart"
-    behind = [short(row["likelihood"]) for row in last if row["lead"]["high"] < 0]
-    ahead = [short(row["likelihood"]) for row in last if row["lead"]["low"] > 0]
-    told += f". Better than the refitted null for sure: {', '.join(ahead) or 'none'}"
-    return f"{told}; worse for sure: {', '.join(behind) or 'none'}."
-
-
-def _change(row: dict[str, Any]) -> float:
-    return row["change"]["value"]
-
-
-def _with_interval(row: dict[str, Any]) -> str:
-    change = row["change"]
-    text = f"{change['value']:+.3f}, {change['low']:+.3f} to {change['high']:+.3f}"
-    return f"{short(row['likelihood'])} ({text.replace('-', '−')})"

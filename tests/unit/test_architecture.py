@@ -95,7 +95,8 @@ ALLOWED = {
         "score",
         "stress",
     },
-    "stress_table": {"comparison", "stress", "wording"},
+    "stress_table": {"comparison", "stress", "stress_words"},
+    "stress_words": {"wording"},
     "downstream": {
         "comparison",
         "metrics",

@@ -14,8 +14,10 @@ from typer.testing import CliRunner
 from countae import stress
 from countae.baselines.oracle import Oracle
 from countae.cli import app, main
-from countae.errors import ScoreError
+from countae.config import Source
+from countae.errors import ConfigError, FitDivergedError, ScoreError
 from countae.fit import fit, save
+from countae.prepare import prepare
 from countae.score import score_baseline, score_network
 from countae.stress_run import endure, scored
 
@@ -166,7 +168,7 @@ def test_the_verbs_write_a_table_and_sum_it_up(files):
     assert done.exit_code == 0, done.output
     found = json.loads((files / "stress.json").read_text())
     assert found["tests"]["depth"]["rows"][0]["level"] == 1.0
-    assert "at 0.5" in found["tests"]["depth"]["sentence"]
+    assert found["tests"]["depth"]["sentence"].startswith("At 0.5 the lead of NB over")
 
 
 @pytest.mark.parametrize(
@@ -189,3 +191,126 @@ def test_wrong_words_end_in_one_message(files, monkeypatch, capsys, change, mess
     assert message in " ".join(told.split())
     assert "Traceback" not in told
     assert not (files / "out.parquet").exists()
+
+
+def test_each_case_has_the_name_of_the_group_that_it_leaves_out(matrix, fitted, record):
+    table = under(matrix, fitted, record, cell_type_shift=[1.0], depth=[0.5])
+    label = dict(zip(matrix.cell_id, matrix.labels, strict=True))
+    of_group = table[table["test"] == "cell_type_shift"]
+    assert (of_group["cell"].map(label) == of_group["group"]).all()
+    assert set(table.loc[table["test"] == "depth", "group"]) == {""}
+    assert table.attrs["left_out"] == []
+
+
+@pytest.fixture
+def one_batch(matrix):
+    """The same counts with a column of batches that holds one."""
+    made = matrix.with_own_tables()
+    made.obs["plate"], made.info["batch_key"] = "a", "plate"
+    return made
+
+
+def test_a_test_that_the_counts_cannot_have_is_left_out_with_its_reason(one_batch, fitted, record):
+    table = under(one_batch, fitted, record, batch_shift=[1.0], depth=[0.5])
+    assert set(table["test"]) == {"depth"}
+    (entry,) = table.attrs["left_out"]
+    assert entry | {"reason": ""} == {
+        "test": "batch_shift", "level": 1.0, "group": "", "likelihood": None, "seed": None,
+        "reason": "",
+    }  # fmt: skip
+    assert entry["reason"].startswith("leaving a group out needs two groups or more")
+    alone = under(one_batch, fitted, record, batch_shift=[1.0])
+    assert len(alone) == 0
+    assert set(alone) == set(table)
+
+
+@pytest.mark.parametrize(
+    ("column", "test", "level"),
+    [("cell_type", "cell_type_shift", 1.0), ("cell_type", "composition_shift", 1.0)],
+)
+def test_a_network_that_is_told_groups_is_not_shown_one_that_it_never_saw(
+    matrix, fitted, record, monkeypatch, column, test, level
+):
+    """With the right advice; where some cells of each group are left it is tested."""
+    monkeypatch.setattr("countae.stress_run.fit", lambda *_, **__: fitted)
+    told = record | {"network": record["network"] | {"conditions": [column]}}
+    table = under(matrix, fitted, told, **{test: [level]})
+    assert len(table) == 0
+    for entry in table.attrs["left_out"]:
+        assert f"leave {column!r} out of network.conditions" in entry["reason"]
+        assert "batch_key" not in entry["reason"]
+    groups = {entry["group"] for entry in table.attrs["left_out"]}
+    assert ("" in groups) == (test == "composition_shift")
+    assert len(under(matrix, fitted, told, **{test: [0.5]}))
+    assert len(under(matrix, fitted, told, depth=[0.5]))
+
+
+@pytest.mark.parametrize("loss", ["nb_batch"])
+def test_a_batch_without_training_cells_can_be_predicted_by_a_loss_with_a_spread_per_batch(loss):
+    """What the advice rests on: θ of a new batch is where training starts."""
+    size = {"n_cells": 200, "n_genes": 30, "n_batches": 2}
+    row = {"batch_key": "batch"}
+    source = Source("simulate:nb", genes="all", **row)
+    matrix = prepare(
+        source, simulate=SETTINGS["simulate"] | size, quality=SETTINGS["quality"],
+        genes=SETTINGS["genes"], held_out=SETTINGS["split"],
+    )[0]  # fmt: skip
+    fitted = fit(matrix, loss, seed=0, network=NETWORK, training=TRAINING)
+    table = endure(matrix, fitted[0], vars(fitted[1]), tests={"batch_shift": [1.0]}, settings=HARD)
+    assert set(table["group"]) == set(matrix.obs["batch"])
+    assert np.isfinite(table["own"]).all()
+
+
+def test_a_fit_that_diverges_under_stress_is_left_out_and_the_others_go_on(
+    matrix, fitted, record, monkeypatch
+):
+    def diverging(made, *_, **__):
+        if made.info.get("left_out_group") == first:
+            raise FitDivergedError("epoch 3: not finite")
+        return fitted
+
+    names, size = np.unique(matrix.labels, return_counts=True)
+    first = str(names[np.lexsort((names, -size))][0])
+    monkeypatch.setattr("countae.stress_run.fit", diverging)
+    table = under(matrix, fitted, record, cell_type_shift=[1.0], depth=[0.5])
+    assert table.attrs["left_out"] == [
+        {"test": "cell_type_shift", "level": 1.0, "group": first, "likelihood": "nb", "seed": 1,
+         "reason": "epoch 3: not finite"}
+    ]  # fmt: skip
+    rows = table[table["test"] == "cell_type_shift"]
+    assert set(rows["case"]) == {1}
+    assert first not in set(rows["group"])
+
+
+def test_reasons_go_through_the_files(tmp_path, one_batch):
+    """`countae stress` succeeds with them, and `stress-table` writes and says them."""
+    files = tmp_path
+    one_batch.save(files / "counts.h5ad")
+    fitted = fit(one_batch, "nb", seed=1, network=NETWORK, training=TRAINING)
+    save(*fitted, files / "model.safetensors")
+    fitted[1].to_json(files / "fit.json")
+    done = CliRunner().invoke(app, words(files, "batch_shift"))
+    assert done.exit_code == 0, done.output
+    assert "Left out, batch_shift at 1: leaving a group out needs two" in done.output
+    assert "0 of 1 stress tests written" in done.output
+    end = ["--output", str(files / "stress.json"), "--counts", str(files / "counts.h5ad")]
+    asked = ["--tests", "batch_shift,donor_shift"]
+    done = CliRunner().invoke(app, ["stress-table", str(files / "out.parquet"), *end, *asked])
+    assert done.exit_code == 0, done.output
+    found = json.loads((files / "stress.json").read_text())
+    assert found["tests"] == {}
+    assert [entry["test"] for entry in found["left_out"]] == ["batch_shift", "donor_shift"]
+    assert "no `donor_key` was named" in found["left_out"][1]["reason"]
+    assert "donor_shift left out" in done.output
+
+
+def test_a_data_set_that_can_have_no_test_still_has_a_file_that_says_why(files):
+    end = ["--output", str(files / "stress.json"), "--counts", str(files / "counts.h5ad")]
+    done = CliRunner().invoke(app, ["stress-table", *end, "--tests", "donor_shift"])
+    assert done.exit_code == 0, done.output
+    (entry,) = json.loads((files / "stress.json").read_text())["left_out"]
+    assert entry["test"] == "donor_shift"
+    assert str(files) not in entry["reason"]
+    done = CliRunner().invoke(app, ["stress-table", *end])
+    assert isinstance(done.exception, ConfigError)
+    assert "--tests with --counts" in str(done.exception)

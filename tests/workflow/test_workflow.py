@@ -17,11 +17,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import anndata
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from conftest import SETTINGS
 from count_files import example, tenx_h5_v3
+from scipy.sparse import csr_matrix
 
 from countae import fingerprint as fingerprints
 from countae import resources
@@ -197,6 +199,9 @@ def test_stress_tests_are_planned_where_a_data_set_has_their_column(tmp_path):
     assert "--tests outliers=0.01,outliers=0.1" in outliers
     assert "--model results/tiny/nb/seed0/model.safetensors" in outliers
 
+    table = next(line for line in text.splitlines() if "countae stress-table" in line)
+    assert "--tests depth,outliers,batch_shift" in table
+
     config = HARD | {"simulate": TINY["simulate"] | {"n_batches": 2}}
     rows = ROW.replace("genes", "genes\tbatch_key").replace("\tall", "\tall\tbatch")
     done = snakemake(configured(tmp_path, config, rows), "--dry-run")
@@ -215,6 +220,51 @@ def test_stress_tests_end_in_a_file_for_the_report(tmp_path):
     assert [row["level"] for row in rows if row["noise"] == "own"] == [1.0, 0.5] * 2
     again = snakemake(tmp_path, wanted, "--dry-run")
     assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_a_data_set_that_can_have_no_test_is_told_why_and_costs_no_job(tmp_path):
+    """Its stress.json holds the reason; what is planned besides does not change."""
+    config = TINY | {"stress": {"tests": ["donor_shift"]}}
+    wanted = "results/tiny/stress.json"
+    done = snakemake(configured(tmp_path, config), wanted, "--show-failed-logs")
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "stress" not in planned(done)
+    found = json.loads((tmp_path / wanted).read_text())
+    assert found["tests"] == {}
+    assert "`donor_key`" in found["left_out"][0]["reason"]
+
+
+def test_a_stress_test_that_one_data_set_cannot_have_costs_no_report(tmp_path):
+    """Counts of one batch and of two: both have their verdict, their stress.json and the page."""
+    source = tmp_path / "one.h5ad"
+    write_one_batch(source)
+    rows = "id\tsource\tgenes\tbatch_key\n"
+    rows += f"tiny\tsimulate:nb\tall\tbatch\none\t{source}\tall\tbatch\n"
+    config = TINY | {
+        "simulate": TINY["simulate"] | {"n_batches": 2},
+        "stress": {"tests": ["depth=0.5", "batch_shift"], "most_groups": 1},
+    }
+    done = snakemake(configured(tmp_path, config, rows), "--show-failed-logs")
+    assert done.returncode == 0, done.stderr[-4000:]
+    found = {
+        name: json.loads((tmp_path / f"results/{name}/stress.json").read_text())
+        for name in ("tiny", "one")
+    }
+    assert set(found["tiny"]["tests"]) == {"depth", "batch_shift"}
+    assert set(found["one"]["tests"]) == {"depth"}
+    (entry,) = found["one"]["left_out"]
+    assert "there is 1 group" in entry["reason"]
+    page = (tmp_path / "results" / "report.html").read_text()
+    assert "<strong>Batch shift at 1:</strong> leaving a group out needs two groups" in page
+
+
+def write_one_batch(path):
+    """Poisson counts of one batch, 120 × 30."""
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(rng.gamma(2, 2, size=30), size=(120, 30)).astype(np.float32)
+    obs = pd.DataFrame({"batch": "a"}, index=[f"c{k}" for k in range(120)])
+    var = pd.DataFrame(index=[f"g{k}" for k in range(30)])
+    anndata.AnnData(csr_matrix(counts), obs=obs, var=var).write_h5ad(path)
 
 
 def test_later_use_reads_the_proteins_of_the_source(tmp_path):

@@ -53,7 +53,9 @@ rule stress_table:
         mem_mb=memory_of("stress_table"),
         runtime=minutes_of("stress_table"),
     params:
-        settings=as_options({"level": SETTINGS["verdict"]["level"]}),
+        settings=as_options(
+            {"level": SETTINGS["verdict"]["level"], "tests": list(STRESS)}
+        ),
         code=fingerprint("stress_table"),
     message:
         "Sum up the stress tests of {wildcards.dataset}"

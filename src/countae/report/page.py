@@ -207,6 +207,7 @@ def section(data: Dataset, key: str, page: Page) -> dict[str, Any]:
         "label_table": tables.by_loss(data, LABELS, "How well latent coordinates keep the labels"),
         "label_legend": training_figures.label_legend(data.latents),
         "stress": stress.told(data, drawn),
+        "stress_left_out": stress.left_out(data),
         "downstream": stress.later(data),
         "cost": tables.cost(data),
         "gene_classes": _class_names(data),

@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 
 from countae.errors import ScoreError
+from countae.registry import shown
 from countae.report.figures import (
     Figure,
     Panels,
@@ -18,12 +19,14 @@ from countae.report.figures import (
     values,
 )
 from countae.report.load import Dataset
-from countae.report.look import number, percent
+from countae.report.look import number, percent, whole
 from countae.report.tables import Cell, Column, Table
 from countae.wording import short
 
 SHOWN = "own"  # noise of the curves; the table has the refitted one too
-KEYS = {"tests", "confidence", "errors_by"}
+KEYS = {"tests", "confidence", "errors_by", "left_out"}
+TEST_KEYS = {"rows", "by_group", "over", "clean", "level", "meaning", "retrains", "sentence"}
+LONGEST_NAME = 60  # of a group, in a table
 LATER = {
     "nmi": ("NMI", "clusters v. labels"),
     "ari": ("ARI", "clusters v. labels"),
@@ -33,6 +36,7 @@ LATER = {
     "marker_recovery": ("Markers recovered", "share, of held-out cells"),
 }
 PROTEIN = {"rna_protein": ("RNA and protein", "rank correlation")}  # where proteins were counted
+NO_RESULT = Cell("no result", note="a fit diverged")
 MEASURES = {
     "change": ("Change of the log score", "nats per entry, lower is better"),
     "lead": ("Lead over the refitted null", "nats per entry, above 0 is better"),
@@ -51,7 +55,7 @@ def curves(data: Dataset) -> dict[str, Panels]:
     return {
         f"stress-{name}": Panels(
             f"{_title(name)}, by {test['level']}",
-            f"Own distribution of each loss. Bars: {_interval_words(found)}.",
+            f"Own distribution of each loss. Bars: {_interval_words(found, test)}.",
             [_curve(data, _rows(data, test), test, measure) for measure in MEASURES],
             wide=True,
         )
@@ -63,8 +67,8 @@ def _title(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _interval_words(found: dict[str, Any]) -> str:
-    return f"{percent(found['confidence'])} interval over {found['errors_by']}s and seeds"
+def _interval_words(found: dict[str, Any], test: dict[str, Any]) -> str:
+    return f"{percent(found['confidence'])} interval over {test['over']}"
 
 
 def told(data: Dataset, drawn: dict[str, Any]) -> list[dict[str, Any]]:
@@ -76,9 +80,29 @@ def told(data: Dataset, drawn: dict[str, Any]) -> list[dict[str, Any]]:
     if not found:
         return []
     return [
-        _test(data, name, test, _interval_words(found)) | {"drawings": drawn[f"stress-{name}"]}
+        _test(data, name, test, _interval_words(found, test), _missing(found, name))
+        | {"drawings": drawn[f"stress-{name}"]}
         for name, test in found["tests"].items()
     ]
+
+
+def left_out(data: Dataset) -> list[tuple[str, str]]:
+    """What of the tests could not be made, and why. Raises the same as :func:`curves`."""
+    return [(_what(entry), entry["reason"]) for entry in _found(data).get("left_out", [])]
+
+
+def _what(entry: dict[str, Any]) -> str:
+    """The test, level, group and fit of which a reason speaks."""
+    text = _title(entry["test"])
+    text += "" if entry["level"] is None else f" at {entry['level']:g}"
+    text += f", {shown(entry['group'], LONGEST_NAME)}" if entry["group"] else ""
+    fit = entry["likelihood"]
+    return text + (f", {short(fit)} with seed {entry['seed']}" if fit is not None else "")
+
+
+def _missing(found: dict[str, Any], name: str) -> set[str]:
+    """Losses of a test some of whose fits diverged."""
+    return {e["likelihood"] for e in found["left_out"] if e["test"] == name} - {None}
 
 
 def _found(data: Dataset) -> dict[str, Any]:
@@ -86,10 +110,12 @@ def _found(data: Dataset) -> dict[str, Any]:
     found = data.stress
     if found is None:
         return {}
-    if not isinstance(found, dict) or KEYS - {*found}:
+    whole = isinstance(found, dict) and not KEYS - {*found}
+    if not whole or any(TEST_KEYS - {*test} for test in found["tests"].values()):
         raise ScoreError(
-            f"{data.name}: stress.json must have the keys {', '.join(sorted(KEYS))}. An older "
-            "countae wrote it. Fix: make it again with `countae stress-table`."
+            f"{data.name}: stress.json must have the keys {', '.join(sorted(KEYS))}, and each "
+            f"test {', '.join(sorted(TEST_KEYS))}. An older countae wrote it. Fix: make it again "
+            "with `countae stress-table`."
         )
     return found
 
@@ -98,7 +124,9 @@ def _rows(data: Dataset, test: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in test["rows"] if row["likelihood"] in data.losses]
 
 
-def _test(data: Dataset, name: str, test: dict[str, Any], interval: str) -> dict[str, Any]:
+def _test(
+    data: Dataset, name: str, test: dict[str, Any], interval: str, missing: set[str]
+) -> dict[str, Any]:
     rows = _rows(data, test)
     trained = "trained again on the changed counts, each with the seed of its clean network"
     return {
@@ -107,7 +135,8 @@ def _test(data: Dataset, name: str, test: dict[str, Any], interval: str) -> dict
         "trained": f"Networks are {trained}." if test["retrains"]
         else "Networks are those trained on clean counts.",
         "sentence": test["sentence"],
-        "table": _table(data, rows, test),
+        "table": _table(data, rows, test, missing),
+        "groups": _groups_table(data, test),
         "hint": _hint(rows, interval),
     }  # fmt: skip
 
@@ -159,8 +188,13 @@ def _curve(
     return figure(layered(zero, lines, bars, dots), title, axis, height=260)
 
 
-def _table(data: Dataset, rows: list[dict[str, Any]], test: dict[str, Any]) -> Table:
-    """A row per loss and noise: clean score, then change and lead at every level."""
+def _table(
+    data: Dataset, rows: list[dict[str, Any]], test: dict[str, Any], missing: set[str]
+) -> Table:
+    """A row per loss and noise: clean score, then change and lead at every level.
+
+    ``missing`` are losses of which a fit diverged: where they have no result it is said.
+    """
     levels = _levels(rows, test)
     oracle = any(row["above_oracle"] for row in rows)
     columns = [Column("Loss", numeric=False), Column("Noise", numeric=False), Column("Clean")]
@@ -172,15 +206,47 @@ def _table(data: Dataset, rows: list[dict[str, Any]], test: dict[str, Any]) -> T
     lines = []
     for loss in data.losses:
         for noise in ("own", "refitted"):
-            own = [known[key] for level in levels if (key := (loss, noise, level)) in known]
-            if len(own) < len(levels):
+            own = [known.get((loss, noise, level)) for level in levels]
+            if not any(own) and loss not in missing:
                 continue
-            cells = [Cell(short(loss), mark="name"), Cell(noise), _plain(own[0]["score"])]
-            cells += [_interval(row[name]) for row in own[1:] for name in MEASURES]
-            cells += [_interval(own[-1]["above_oracle"])] if oracle else []
-            cells += [_plain(own[-1][name]) for name in ("latent_depth", "residual_depth")]
+            first, last = own[0], own[-1]
+            cells = [Cell(short(loss), mark="name"), Cell(noise), _plain(_of(first, "score"))]
+            for row in own[1:]:
+                told = NO_RESULT if row is None and loss in missing else None
+                cells += [told or _interval(_of(row, name)) for name in MEASURES]
+            cells += [_interval(_of(last, "above_oracle"))] if oracle else []
+            cells += [_plain(_of(last, name)) for name in ("latent_depth", "residual_depth")]
             lines.append((cells, "own" if noise == "own" else ""))
     return Table(f"Log scores under {test['level']}", columns, lines)
+
+
+def _of(row: dict[str, Any] | None, name: str) -> Any:
+    """A number of a point of a curve; None where there is no such point."""
+    return None if row is None else row[name]
+
+
+def _groups_table(data: Dataset, test: dict[str, Any]) -> Table | None:
+    """A row per left-out group, loss and level; None for a test that leaves no group out."""
+    columns = [
+        Column("Left out", numeric=False), Column("Loss", numeric=False), Column("Level"),
+        Column("Cells"), Column("Clean"), Column("Change"), Column("Lead"),
+    ]  # fmt: skip
+    lines = []
+    for group, rows in test["by_group"].items():
+        own = [row for row in rows if row["noise"] == SHOWN and row["likelihood"] in data.losses]
+        clean = {row["likelihood"]: row["score"] for row in own if row["level"] == test["clean"]}
+        for row in (row for row in own if row["level"] != test["clean"]):
+            cells = [Cell(_cut(group), mark="name"), Cell(short(row["likelihood"]))]
+            cells += [Cell(f"{row['level']:g}", row["level"]), Cell(whole(row["cells"]))]
+            cells += [_plain(clean.get(row["likelihood"]))]
+            cells += [_interval(row[name]) for name in MEASURES]
+            lines.append((cells, "own"))
+    return Table("Each left-out group by itself", columns, lines) if lines else None
+
+
+def _cut(name: str) -> str:
+    """A group's name as a table may show it."""
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
 
 
 def _levels(rows: list[dict[str, Any]], test: dict[str, Any]) -> list[float]:

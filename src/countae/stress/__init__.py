@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from countae.counts import CountMatrix
-from countae.errors import ConfigError
+from countae.errors import ConfigError, UnsuitableError
 from countae.registry import Registry, shown
 
 registry = Registry(__name__, "stress test")
 get, names, check = registry.get, registry.names, registry.check
 
-Change = Callable[[CountMatrix, float, np.random.Generator, dict[str, Any]], list[CountMatrix]]
+# what a test makes: matrices, and in the place of one that cannot be made the reason
+Cases = Sequence[CountMatrix | UnsuitableError]
+Change = Callable[[CountMatrix, float, np.random.Generator, dict[str, Any]], Cases]
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,21 @@ class Stress:
         """First line of the docstring."""
         return (self.function.__doc__ or "").strip().splitlines()[0]
 
-    def __call__(
-        self, matrix: CountMatrix, level: float, *, settings: dict[str, Any]
-    ) -> list[CountMatrix]:
+    def lacks(self, matrix: CountMatrix) -> str:
+        """Why a data set cannot have the test: no column of groups was named. Empty if it can."""
+        if not self.key or matrix.info.get(self.key):
+            return ""
+        return (
+            f"the stress test {self.name!r} needs groups of cells, but no `{self.key}` was named. "
+            f"Fix: name a column of obs in `{self.key}` of the table of data sets and prepare "
+            "again, or leave this test out."
+        )
+
+    def __call__(self, matrix: CountMatrix, level: float, *, settings: dict[str, Any]) -> Cases:
         """The counts at a level, most often one matrix; several that score different test cells.
 
-        Levels share their random numbers, so that what a low level hits a high one hits too.
+        Levels share their random numbers, so that what an easy level hits a hard one hits too.
+        A group that cannot be left out has the reason in the place of its matrix.
 
         Parameters
         ----------
@@ -64,6 +75,8 @@ class Stress:
         ConfigError
             For a level outside the bounds, another hold-out protocol, or a column that is needed
             but was not named.
+        UnsuitableError
+            When these counts cannot have the test.
         """
         self.check_level(level)
         if matrix.protocol != "masked":
@@ -72,12 +85,8 @@ class Stress:
                 f"this one hides molecules ({matrix.protocol}). Fix: name the one in the folder "
                 "above."
             )
-        if self.key and not matrix.info.get(self.key):
-            raise ConfigError(
-                f"{matrix.source}: the stress test {self.name!r} needs groups of cells, but no "
-                f"`{self.key}` was named. Fix: name a column of obs in `{self.key}` of the table "
-                "of data sets and prepare again, or leave this test out."
-            )
+        if reason := self.lacks(matrix):
+            raise ConfigError(f"{matrix.source}: {reason}")
         stream = [int(matrix.info["split_seed"]), zlib.crc32(self.name.encode())]
         return self.function(matrix, level, np.random.default_rng(stream), settings)
 
@@ -115,6 +124,8 @@ def stress(
 def wanted(tests: list[str]) -> dict[str, list[float]]:
     """Levels by test from words such as ``depth`` (its usual levels) or ``depth=0.5`` (this one).
 
+    A word such as ``depth=`` is none of these.
+
     Raises
     ------
     ConfigError
@@ -122,13 +133,23 @@ def wanted(tests: list[str]) -> dict[str, list[float]]:
     """
     found: dict[str, list[float]] = {}
     for word in tests:
-        name, _, text = word.partition("=")
+        name, equals, text = word.partition("=")
         member = get(name)
-        for level in [_number(text, word)] if text else member.levels:
+        for level in [_number(text, word)] if equals else member.levels:
             member.check_level(level)
             if level not in found.setdefault(name, []):
                 found[name].append(level)
     return found
+
+
+def unfit(matrix: CountMatrix, tests: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """Entries, as in stress.json, of the tests that need a column which was not named."""
+    found = {name: get(name).lacks(matrix) for name in tests}
+    return [
+        {"test": name, "level": None, "group": "", "likelihood": None, "seed": None,
+         "reason": reason}
+        for name, reason in found.items() if reason
+    ]  # fmt: skip
 
 
 def _number(text: str, word: str) -> float:

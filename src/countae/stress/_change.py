@@ -7,7 +7,7 @@ from scipy.sparse import csr_matrix
 
 from countae import split
 from countae.counts import CountMatrix
-from countae.errors import ConfigError, CountMatrixError
+from countae.errors import UnsuitableError
 from countae.prepare import mark
 
 LEFT_OUT = "left_out"  # part of cells that are neither trained on nor scored
@@ -42,12 +42,12 @@ def with_parts(matrix: CountMatrix, part: np.ndarray) -> CountMatrix:
 
     Raises
     ------
-    CountMatrixError
+    UnsuitableError
         When fewer than five cells are left for training, validation or test.
     """
     left = {name: int((part == name).sum()) for name in split.PARTS}
     if min(left.values()) < split.MINIMUM_CELLS:
-        raise CountMatrixError(
+        raise UnsuitableError(
             f"{matrix.source}: a stress test that leaves cells out needs at least "
             f"{split.MINIMUM_CELLS} cells of each part, but leaves "
             f"{', '.join(f'{n} for {name}' for name, n in left.items())}. Fix: lower its level, "
@@ -67,9 +67,9 @@ def marked(made: CountMatrix, part: np.ndarray) -> CountMatrix:
 
 
 def checked(counts: np.ndarray, source: str) -> np.ndarray:
-    """The counts; ConfigError when one is too large to be stored."""
+    """The counts; UnsuitableError when one is too large to be stored."""
     if counts.size and counts.max() > LARGEST_COUNT:
-        raise ConfigError(
+        raise UnsuitableError(
             f"{source}: a stress test makes counts up to {counts.max():.3g}, but at most "
             f"{LARGEST_COUNT:,} can be stored. Fix: lower `stress.outlier_factor`, or the level."
         )

@@ -8,8 +8,9 @@ import numpy as np
 
 from countae import split
 from countae.counts import CountMatrix
-from countae.errors import CountMatrixError
-from countae.stress import Stress, stress
+from countae.errors import UnsuitableError
+from countae.registry import shown
+from countae.stress import Cases, Stress, stress
 from countae.stress._change import LEFT_OUT, with_parts
 
 
@@ -18,7 +19,7 @@ def group_shift(group: str, *, key: str) -> Stress:
 
     def shift(
         matrix: CountMatrix, level: float, rng: np.random.Generator, settings: dict[str, Any]
-    ) -> list[CountMatrix]:
+    ) -> Cases:
         names = matrix.obs[matrix.info[key]].to_numpy(str)
         return without_each(matrix, names, level, rng, settings)
 
@@ -39,8 +40,11 @@ def without_each(
     share: float,
     rng: np.random.Generator,
     settings: dict[str, Any],
-) -> list[CountMatrix]:
+) -> Cases:
     """A matrix per group: a share of it is not trained on, and its test cells alone are scored.
+
+    ``info["left_out_group"]`` of a matrix is the group's name. A group that cannot be left out
+    has the reason in its place.
 
     Parameters
     ----------
@@ -54,7 +58,7 @@ def without_each(
 
     Raises
     ------
-    CountMatrixError
+    UnsuitableError
         When there is one group only, or none with five test cells.
     """
     part, order = matrix.part, rng.permutation(len(group))
@@ -62,22 +66,32 @@ def without_each(
     tested = np.array([((group == name) & (part == "test")).sum() for name in names])
     fit = tested >= split.MINIMUM_CELLS
     if len(names) < 2 or not fit.any():
-        raise CountMatrixError(
+        raise UnsuitableError(
             f"{matrix.source}: leaving a group out needs two groups or more and "
-            f"{split.MINIMUM_CELLS} test cells of one, but there are {len(names):,} groups, the "
-            f"largest with {tested.max():,} test cells. Fix: name another column, raise "
+            f"{split.MINIMUM_CELLS} test cells of one, but there "
+            f"{'is 1 group' if len(names) == 1 else f'are {len(names):,} groups'}, of which none "
+            f"has more than {tested.max():,} test cells. Fix: name another column, raise "
             "split.test_fraction, or leave the test out."
         )
-    largest = names[np.lexsort((names, -size, ~fit))][: min(fit.sum(), settings["most_groups"])]
-    found = []
-    for name in largest:
-        inside = group == name
-        now = part.astype(object)
-        now[~inside & (part == "test")] = LEFT_OUT
-        now[some_of(order, inside & (part == "train"), share)] = LEFT_OUT
-        now[some_of(order, inside & (part == "validation"), share)] = LEFT_OUT
-        found.append(with_parts(matrix, now.astype(str)))
-    return found
+    largest = names[np.lexsort((names, -size, ~fit))][: settings["most_groups"]]
+    return [_without(matrix, group == name, str(name), share, order) for name in largest]
+
+
+def _without(
+    matrix: CountMatrix, inside: np.ndarray, name: str, share: float, order: np.ndarray
+) -> CountMatrix | UnsuitableError:
+    """The matrix that tests one group, whose cells are ``inside``, bool; or why there is none."""
+    part = matrix.part
+    now = part.astype(object)
+    now[~inside & (part == "test")] = LEFT_OUT
+    now[some_of(order, inside & (part == "train"), share)] = LEFT_OUT
+    now[some_of(order, inside & (part == "validation"), share)] = LEFT_OUT
+    try:
+        made = with_parts(matrix, now.astype(str))
+    except UnsuitableError as error:
+        return UnsuitableError(f"{error} (The group is {shown(name)}.)", name)
+    made.info["left_out_group"] = name
+    return made
 
 
 def some_of(order: np.ndarray, cells: np.ndarray, share: float) -> np.ndarray:

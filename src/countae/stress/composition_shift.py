@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from countae.counts import CountMatrix
-from countae.errors import CountMatrixError
+from countae.errors import UnsuitableError
 from countae.stress import stress
 from countae.stress._change import LEFT_OUT, with_parts
 from countae.stress._groups import some_of
@@ -28,7 +28,7 @@ def composition_shift(
     label, part = matrix.obs[matrix.info["label_key"]].to_numpy(str), matrix.part
     names, size = np.unique(label, return_counts=True)
     if len(names) < 2:
-        raise CountMatrixError(
+        raise UnsuitableError(
             f"{matrix.source}: a shift of composition needs two cell types or more, but there is "
             f"{len(names)}. Fix: name another column in `label_key`, or leave the test out."
         )

@@ -70,6 +70,67 @@ def test_a_loss_that_is_no_longer_compared_is_not_shown(stressed):
     assert {point["loss"] for point in points} == {"NB", "MSE log1p"}
 
 
+def test_a_loss_whose_fits_diverged_has_no_result_there(stressed):
+    """A dash would be said of what was never asked."""
+    test = stressed.stress["tests"]["depth"]
+    test["rows"] = [r for r in test["rows"] if r["likelihood"] != "nb" or r["level"] != 0.1]
+    stressed.stress["left_out"] = [reason("depth", level=0.1, likelihood="nb", seed=3)]
+    (test,) = told(load(stressed.write()))
+    cells = {cells[0].text: cells for cells, _ in test["table"].rows}
+    assert [cell.text for cell in cells["NB"][2:9]] == [
+        "0.8700", "+1.5000", "−0.5000", "no result", "no result", "–", "–"
+    ]  # fmt: skip
+    assert cells["ZINB"][5].text == "+2.9000"
+
+
+def reason(test, **given):
+    known = {"level": None, "group": "", "likelihood": None, "seed": None}
+    return known | {"test": test, "reason": "cannot be had. Fix: name `batch_key`."} | given
+
+
+def test_what_was_left_out_stands_there_with_its_reason(stressed, text):
+    stressed.stress["left_out"] = [
+        reason("donor_shift"), reason("batch_shift", level=1.0, group="<b>" + "x" * 300),
+        reason("outliers", level=0.01, likelihood="mse_log1p", seed=2),
+    ]  # fmt: skip
+    page = text(stressed)
+    assert "<strong>Donor shift:</strong> cannot be had. Fix: name <code>batch_key</code>" in page
+    assert "<strong>Batch shift at 1, &#39;&lt;b&gt;xxx" in page
+    assert "x" * 61 not in page
+    assert "<strong>Outliers at 0.01, MSE log1p with seed 2:</strong>" in page
+
+
+def test_a_data_set_that_can_have_no_test_says_why(results, text):
+    """It is not told to add what it has asked for."""
+    results.stress = results.stressed() | {"tests": {}, "left_out": [reason("donor_shift")]}
+    page = text(results)
+    assert "<strong>Donor shift:</strong>" in page
+    assert "stress: {tests: [depth, outliers]}" not in page
+
+
+def test_each_left_out_group_has_a_line_of_its_own(stressed, text):
+    test = stressed.stress["tests"]["depth"]
+    longest = "<b>" + "T" * 300
+    test["by_group"] = {"B cell": test["rows"], longest: test["rows"][:6]}
+    test["over"] = "cells of these 2 groups, and seeds, not over groups"
+    (one,) = told(load(stressed.write()))
+    rows = [[cell.text for cell in cells] for cells, _ in one["groups"].rows]
+    assert len(rows) == (3 + 1) * 2
+    assert rows[2] == ["B cell", "NB", "0.5", "140", "0.8700", "+1.5000", "−0.5000"]
+    assert one["groups"].rows[2][0][6].note == "(−0.5100 to −0.4800)"
+    page = text(stressed)
+    assert "interval over cells of these 2 groups, and seeds, not over groups" in page
+    assert "&lt;b&gt;TTT" in page
+    assert "T" * 61 not in page
+
+
+@pytest.mark.parametrize("key", ["by_group", "over"])
+def test_a_test_of_another_version_is_refused(stressed, key):
+    del stressed.stress["tests"]["depth"][key]
+    with pytest.raises(ScoreError, match=r"stress.json must have.*countae stress-table"):
+        told(load(stressed.write()))
+
+
 def test_a_file_of_another_version_is_refused(stressed):
     del stressed.stress["confidence"]
     with pytest.raises(ScoreError, match=r"stress.json must have.*countae stress-table"):

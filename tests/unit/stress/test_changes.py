@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from conftest import SETTINGS, prepared
@@ -10,11 +12,12 @@ from scipy.sparse import csr_matrix
 
 from countae import likelihoods, simulate, stress
 from countae.baselines.gene_mean import GeneMean
-from countae.errors import ConfigError, CountMatrixError
+from countae.errors import ConfigError, UnsuitableError
 from countae.predict import Prediction
 from countae.protocols.masked import Masked
 from countae.split import size_without
 from countae.stress._depth_link import latent_depth, residual_depth
+from countae.stress.depth import _kept
 
 HARD = SETTINGS["stress"] | {"most_groups": 2}
 
@@ -234,7 +237,9 @@ def test_outliers_too_large_to_store_are_refused(matrix):
     large = matrix.with_own_tables()
     large.adata.X = matrix.rows(slice(None)).copy()
     large.adata.X.data[:] = 10**8
-    with pytest.raises(ConfigError, match=r"at most 2,147,483,647 can be stored.*outlier_factor"):
+    with pytest.raises(
+        UnsuitableError, match=r"at most 2,147,483,647 can be stored.*outlier_factor"
+    ):
         made(large, "outliers", 1.0)
 
 
@@ -394,6 +399,7 @@ def test_words_of_the_configuration_are_tests_and_levels(words, expected):
         ("dept", "no stress test called 'dept'. Did you mean 'depth'?"),
         ("depth=2", "must lie between 0 and 1, but is 2. Fix: choose another, such as depth=0.5"),
         ("depth=half", "'depth=half' has 'half' where the level should be"),
+        ("depth=", "'depth=' has '' where the level should be"),
         ("heavy_tails=nan", "must lie between 0 and 0.9, but is nan"),
         ("depth=" + "9" * 300, "must lie between 0 and 1, but is 1e"),
     ],
@@ -414,7 +420,7 @@ def test_one_group_cannot_be_left_out(matrix):
     one = matrix.with_own_tables()
     one.obs["cell_type"] = "T"
     for name in ("cell_type_shift", "composition_shift"):
-        with pytest.raises(CountMatrixError, match="two"):
+        with pytest.raises(UnsuitableError, match="two"):
             made(one, name, 1.0)
 
 
@@ -425,8 +431,66 @@ def test_too_few_cells_that_are_left_are_told(matrix):
     label[few] = "b"
     label[np.flatnonzero(matrix.part == "test")[:6]] = "b"
     two.obs["cell_type"] = label.astype(str)
-    with pytest.raises(CountMatrixError, match="leaves 4 for train, 0 for validation"):
-        made(two, "cell_type_shift", 1.0)
+    found = made(two, "cell_type_shift", 1.0)
+    assert found[0].group == "a"
+    assert "leaves 4 for train, 0 for validation" in str(found[0])
+
+
+def test_a_group_that_cannot_be_left_out_has_its_reason_and_the_others_are_made(matrix):
+    """One type holds all validation cells but a few; without it too few are left."""
+    two = matrix.with_own_tables()
+    label = two.obs["cell_type"].to_numpy(str).astype(object)
+    label[np.flatnonzero(matrix.part == "validation")[3:]] = "most"
+    label[np.flatnonzero(matrix.part == "test")[:20]] = "most"
+    label[np.flatnonzero(matrix.part == "train")[:80]] = "most"
+    two.obs["cell_type"] = label.astype(str)
+    names, size = np.unique(label.astype(str), return_counts=True)
+    largest = names[np.lexsort((names, -size))].tolist()
+    assert largest[0] == "most"
+    first, *others = made(two, "cell_type_shift", 1.0, most_groups=3)
+    assert isinstance(first, UnsuitableError)
+    assert first.group == "most"
+    assert "3 for validation" in str(first)
+    assert "'most'" in str(first)
+    assert [one.info["left_out_group"] for one in others] == largest[1:3]
+
+
+def test_a_group_with_few_test_cells_has_its_reason(matrix):
+    """It comes after all groups that can be left out, and only as far as `most_groups`."""
+    rare = matrix.with_own_tables()
+    label = rare.obs["cell_type"].to_numpy(str).astype(object)
+    label[np.flatnonzero(matrix.part == "test")[:3]] = "rare"
+    rare.obs["cell_type"] = label.astype(str)
+    n = len(np.unique(rare.labels))
+    last = made(rare, "cell_type_shift", 1.0, most_groups=n)[-1]
+    assert last.group == "rare"
+    assert "3 for test" in str(last)
+    assert len(made(rare, "cell_type_shift", 1.0, most_groups=n - 1)) == n - 1
+
+
+def test_a_count_never_grows_when_fewer_molecules_are_kept(matrix):
+    """Levels are calls of their own, with one seed; libraries shrink with the counts."""
+    whole = matrix.with_own_tables()
+    whole.obs["library_size"] = matrix.library_size + 50.0  # of genes that are not modelled
+    kept = [made(whole, "depth", share)[0] for share in (0.1, 0.25, 0.5, 1.0)]
+    for fewer, more in itertools.pairwise(kept):
+        assert (counts(fewer) <= counts(more)).all()
+        rest = [one.library_size - counts(one).sum(axis=1) for one in (fewer, more)]
+        assert (rest[0] <= rest[1]).all()
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_thinned_counts_are_binomial_whatever_their_size(share, rng):
+    """Oracle: SciPy's binomial pmf, by a chi-squared test of each of a few counts."""
+    for x in (1, 3, 40):
+        found = _kept(np.full(20_000, x), share, rng)
+        expected = stats.binom.pmf(np.arange(x + 1), x, share) * 20_000
+        seen = np.bincount(found, minlength=x + 1)
+        often = expected > 20
+        rest = [values[~often].sum() for values in (seen, expected)]
+        gap = np.append((seen - expected)[often] ** 2 / expected[often], 0.0)
+        gap[-1] = (rest[0] - rest[1]) ** 2 / max(rest[1], 20)
+        assert stats.chi2.sf(gap.sum(), often.sum() - 1) > 1e-4
 
 
 def test_hidden_molecules_cannot_be_stressed(matrix):
