@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from countae import simulate
 from countae.counts import CountMatrix
@@ -22,17 +23,25 @@ def depth(
     r"""Test cells of which each molecule is kept with one probability p; networks are as trained.
 
     Given a count x the thinned one is Bin(x, p), over all genes of the library. Where x is
-    Poisson, NB or ZINB with mean μ, it is of the same family with mean p μ; θ and π stay.
+    Poisson, NB or ZINB with mean μ, it is of the same family with mean p μ; θ and π stay. Each
+    count is drawn at one quantile of that distribution for all p, so that it never grows when
+    fewer molecules are kept.
     """
     counts, test = matrix.rows(slice(None)).copy(), matrix.part == "test"
-    row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+    thinned = np.repeat(test, np.diff(counts.indptr))
     rest = np.rint(np.maximum(matrix.library_size - counts.sum(axis=1).A1, 0)).astype(np.int64)
     before = counts.sum(axis=1).A1 + rest
-    counts.data = np.where(test[row], rng.binomial(counts.data, level), counts.data)
-    lost = before - counts.sum(axis=1).A1 - rng.binomial(rest, level)
+    counts.data[thinned] = _kept(counts.data[thinned], level, rng)
+    lost = before - counts.sum(axis=1).A1 - _kept(rest, level, rng)
     made = with_counts(matrix, counts, matrix.library_size - np.where(test, lost, 0))
     _scale_truth(made, test, level)
     return [made]
+
+
+def _kept(counts: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Binomial draws at quantiles from ``rng``, which are the same whatever the share."""
+    quantile = 1 - rng.random(len(counts))  # above 0, whose quantile would be −1
+    return stats.binom.ppf(quantile, counts, share).astype(np.int64)
 
 
 def _scale_truth(made: CountMatrix, test: np.ndarray, level: float) -> None:
