@@ -233,6 +233,15 @@ def test_a_lead_is_claimed_only_of_the_groups_where_it_holds(rng):
     assert test["over"] == "cells of these 3 groups, and seeds, not over groups"
 
 
+def test_a_lead_that_may_be_none_is_not_claimed_of_its_group(rng):
+    table = of_groups(rng, lead=(0.3, 0.3, 0.0))
+    test = summarised(table, level=0.05)["tests"]["cell_type_shift"]
+    rows = test["by_group"][GROUPS[2]]
+    lead = next(r["lead"] for r in rows if r["level"] == 1.0 and r["likelihood"] == "nb")
+    assert lead["low"] < 0 < lead["high"]
+    assert "in 2 of 3 groups, not in '<b>NK</b>': NB;" in test["sentence"]
+
+
 def test_a_lead_in_all_groups_or_in_the_only_one_is_said_so(rng):
     table = of_groups(rng, lead=(0.3, 0.3, 0.3))
     told = summarised(table, level=0.05)["tests"]["cell_type_shift"]["sentence"]
