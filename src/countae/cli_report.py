@@ -20,6 +20,9 @@ def report(
     title: Annotated[
         str, typer.Option(help=config.section("report")["title"]["description"])
     ] = config.defaults("report")["title"],
+    absent_peers: Annotated[
+        str, typer.Option(help="Peers that were asked for but have no program here, with commas.")
+    ] = "",
 ) -> None:
     """Write the report: one page that opens from disk without a network.
 
@@ -27,7 +30,7 @@ def report(
     """
     from countae.report import write_report
 
-    write_report(folders, output, title=title)
+    write_report(folders, output, title=title, absent_peers=names(absent_peers))
     log.print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 

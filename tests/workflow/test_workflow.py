@@ -133,9 +133,10 @@ WITH_PEERS = TINY | {"peers": ["scvi_zinb", "scvi_nb"], "seeds": [3, 4], "baseli
 
 @pytest.mark.skipif(find_spec("scvi") is not None, reason="scvi-tools is installed")
 def test_peers_without_their_program_are_left_out_and_told(tmp_path):
-    done = snakemake(configured(tmp_path, WITH_PEERS), "--dry-run")
+    done = snakemake(configured(tmp_path, WITH_PEERS), "--dry-run", "--printshellcmds")
     assert done.returncode == 0, done.stderr
     assert "The peers scvi_zinb, scvi_nb are left out" in done.stdout + done.stderr
+    assert "--absent-peers scvi_zinb,scvi_nb >" in done.stdout + done.stderr
     assert not {"fit_peer", "score_peer"} & set(planned(done))
     assert planned(done)["score_baseline"] == 3  # the null is always there
 
@@ -151,6 +152,7 @@ def test_peers_are_planned_where_their_program_is(tmp_path, monkeypatch):
     assert (planned(done)["fit_peer"], planned(done)["score_peer"]) == (4, 4)
     text = done.stdout + done.stderr
     assert "--peer scvi_nb --seed 4" in text
+    assert "--absent-peers" not in text
     assert "--predictions results/tiny/scvi_zinb/seed3/predictions.npz" in text
 
 

@@ -55,6 +55,7 @@ def peers_that_run():
 
 
 PEERS = peers_that_run()
+ABSENT_PEERS = [name for name in SETTINGS["peers"] if name not in PEERS]
 PROTOCOLS = SETTINGS["protocols"]
 ONE_DATASET = "|".join(DATASETS)
 

@@ -60,9 +60,10 @@ rule report:
     params:
         folders=folders_of_verdicts,
         title=SETTINGS["report"]["title"],
+        absent=as_options({"absent_peers": ABSENT_PEERS} if ABSENT_PEERS else {}),
         code=fingerprint("report"),
     message:
         "Write {output}"
     shell:
         "countae report {params.folders:q} --output {output:q} --title {params.title:q}"
-        " > {log:q} 2>&1"
+        " {params.absent} > {log:q} 2>&1"

@@ -7,7 +7,9 @@ from pathlib import Path
 __all__ = ["write_report"]
 
 
-def write_report(folders: list[Path], output: Path, *, title: str) -> None:
+def write_report(
+    folders: list[Path], output: Path, *, title: str, absent_peers: list[str] | None = None
+) -> None:
     """Write the report of one or more data sets as a single HTML page.
 
     Parameters
@@ -19,6 +21,8 @@ def write_report(folders: list[Path], output: Path, *, title: str) -> None:
         The .html file to write; it is written aside, then renamed.
     title : str
         Heading of the page.
+    absent_peers : list of str, optional
+        Peers that were asked for, but whose program was not there.
 
     Raises
     ------
@@ -36,6 +40,8 @@ def write_report(folders: list[Path], output: Path, *, title: str) -> None:
     datasets = [
         load(folder) for folder in tracked(folders, "reading results", len(folders), "data sets")
     ]
-    page = render(datasets, title=title, ranks=read_ranking(folders))
+    page = render(
+        datasets, title=title, ranks=read_ranking(folders), absent_peers=absent_peers or []
+    )
     with written_aside(output) as aside:
         aside.write_text(page, encoding="utf-8")

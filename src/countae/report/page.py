@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -73,8 +74,16 @@ class Page:
                 "height": _height(figure.spec), "name": name}  # fmt: skip
 
 
-def render(datasets: list[Dataset], *, title: str, ranks: dict[str, Any] | None = None) -> str:
+def render(
+    datasets: list[Dataset],
+    *,
+    title: str,
+    ranks: dict[str, Any] | None = None,
+    absent_peers: Sequence[str] = (),
+) -> str:
     """The whole page as HTML; ``ranks`` is the content of ranking.json, for several data sets.
+
+    ``absent_peers`` are those that were asked for, but whose program was not there.
 
     Raises
     ------
@@ -102,6 +111,7 @@ def render(datasets: list[Dataset], *, title: str, ranks: dict[str, Any] | None 
         sections=sections,
         overview=_overview(datasets, sections),
         ranking=_ranking(ranks, page),
+        absent_peers=[short(n) for n in absent_peers if not any(n in d.peers for d in datasets)],
         glossary=glossary.entries(names),
         words=glossary.WORDS,
         css=_markup((HERE / "page.css").read_text()),

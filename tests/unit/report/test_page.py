@@ -66,10 +66,10 @@ def rendered(results, tmp_path, monkeypatch):
     """Function that writes results and returns their page; the plotting library is left out."""
     monkeypatch.setattr(page_module, "bundle", lambda: "")
 
-    def render(*more, title=TITLE):
+    def render(*more, title=TITLE, **given):
         folders = [each.write() for each in (results, *more)]
         output = tmp_path / "out" / "report.html"
-        write_report(folders, output, title=title)
+        write_report(folders, output, title=title, **given)
         return Page(output.read_text(encoding="utf-8"))
 
     return render
@@ -82,6 +82,18 @@ def page(toy):
         patch.setattr(page_module, "bundle", lambda: "")
         write_report([toy], toy / "report.html", title=TITLE)
     return Page((toy / "report.html").read_text(encoding="utf-8"))
+
+
+def test_peers_that_were_asked_for_and_left_out_are_named(rendered, results):
+    """Not those whose results an earlier run left, nor anything where none was asked for."""
+    assert "not compared, since" not in rendered().text
+    found = rendered(absent_peers=["scvi_zinb", "<b>"]).text
+    assert "since scvi-tools was not installed where this ran: SCVI zinb, <B>." in found
+    peer = results.path / "scvi_zinb" / "seed0" / "peer.json"
+    peer.parent.mkdir(parents=True)
+    peer.write_text("{}")
+    found = rendered(absent_peers=["scvi_zinb", "scvi_nb"]).text
+    assert "where this ran: SCVI NB." in found
 
 
 def test_all_sections_are_there_and_linked(page):
