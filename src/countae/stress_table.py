@@ -59,8 +59,11 @@ def read_stressed(paths: list[Path], cells: Iterable[str] | None = None) -> pd.D
             f"{first['test']}={first['level']:g} more than once, which would pass for more seeds. "
             "Fix: name each file once."
         )
-    # a fit that diverged lacks a whole case
-    for (test, level, _), rows in joined.groupby(["test", "level", "case"], sort=False):
+    told = [entry for table in tables for entry in table.attrs.get("left_out", [])]
+    diverged = {(e["test"], e["level"], e["likelihood"], e["seed"]) for e in told}
+    fit = joined[["test", "level", "likelihood", "seed"]].itertuples(index=False, name=None)
+    whole = joined[[at not in diverged for at in fit]]  # a fit that diverged lacks a whole case
+    for (test, level), rows in whole.groupby(["test", "level"], sort=False):
         _check_same_cells(rows, f"{test}={level:g}")
     if cells is not None and (unknown := {*joined["cell"]} - {*cells}):
         raise ScoreError(
