@@ -136,7 +136,7 @@ def test_copies_of_a_fit_are_refused_where_there_are_any(monkeypatch, told, who)
 @pytest.mark.parametrize("verb", ["fit", "tune-trial"])
 def test_copies_of_a_fit_end_with_2_and_leave_what_is_there(small_nb, tmp_path, monkeypatch, verb):
     small_nb.save(tmp_path / "counts.h5ad")
-    output = tmp_path / "output"
+    output = tmp_path / ("model.safetensors" if verb == "fit" else "trial.json")
     output.write_text("of the other")
     for name, value in IN_STEP.items():
         monkeypatch.setenv(name, value)
@@ -149,7 +149,7 @@ def test_copies_of_a_fit_end_with_2_and_leave_what_is_there(small_nb, tmp_path, 
     assert "srun started this command 4 times" in done.stderr
     assert "Traceback" not in done.stderr
     assert output.read_text() == "of the other"
-    assert {path.name for path in tmp_path.iterdir()} == {"counts.h5ad", "output"}
+    assert {path.name for path in tmp_path.iterdir()} == {"counts.h5ad", output.name}
 
 
 def test_random_state_and_algorithms_are_left_as_they_were():

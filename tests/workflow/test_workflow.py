@@ -489,8 +489,17 @@ def test_devices_share_the_threads_of_a_fit(small_nb, tmp_path, monkeypatch):
 
     monkeypatch.setattr(training_loop, "fit", stop)
     for threads, devices in ((4, 2), (1, 2), (3, 1)):
-        words = ["fit", tmp_path / "counts.h5ad", tmp_path / "m", "--record", tmp_path / "r"]
-        words += ["--likelihood", "nb", "--threads", threads, "--devices", devices]
+        words = ["fit", tmp_path / "counts.h5ad", tmp_path / "m.safetensors"]
+        words += [
+            "--record",
+            tmp_path / "r.json",
+            "--likelihood",
+            "nb",
+            "--threads",
+            threads,
+            "--devices",
+            devices,
+        ]
         CliRunner().invoke(app, [*map(str, words)])
     torch.set_num_threads(before)
     assert given == [2, 1, 3]
