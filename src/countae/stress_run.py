@@ -9,7 +9,7 @@ import numpy as np
 
 from countae import baselines, stress
 from countae.counts import CountMatrix
-from countae.errors import FitDivergedError, ScoreError, UnsuitableError
+from countae.errors import ConfigError, FitDivergedError, ScoreError, UnsuitableError
 from countae.fit import fit
 from countae.model import CountAutoencoder
 from countae.predict import Prediction, latent_of, predict_hidden
@@ -108,12 +108,17 @@ def endure(
 
     Raises
     ------
+    ConfigError
+        Before anything is done, when a test needs a column that was not named.
     ScoreError
         When the record lacks what is needed to train again, or is of another loss.
     """
     import pandas as pd
 
     _check(record, network)
+    for name in tests:
+        if reason := stress.get(name).lacks(matrix):
+            raise ConfigError(f"{matrix.source}: {reason}")
     clean = scored(network, matrix, device=device)
     own = {name: record[name] for name in ("likelihood", "seed")}
     rows, left_out = [], []

@@ -11,7 +11,7 @@ import torch
 from conftest import SETTINGS, prepared
 from typer.testing import CliRunner
 
-from countae import stress
+from countae import stress, stress_run
 from countae.baselines.oracle import Oracle
 from countae.cli import app, main
 from countae.config import Source
@@ -314,3 +314,11 @@ def test_a_data_set_that_can_have_no_test_still_has_a_file_that_says_why(files):
     done = CliRunner().invoke(app, ["stress-table", *end])
     assert isinstance(done.exception, ConfigError)
     assert "--tests with --counts" in str(done.exception)
+
+
+def test_a_column_that_was_not_named_is_told_before_anything_is_done(
+    matrix, fitted, record, monkeypatch
+):
+    monkeypatch.setattr(stress_run, "scored", lambda *args, **more: pytest.fail("work was done"))
+    with pytest.raises(ConfigError, match="no `batch_key` was named"):
+        under(matrix, fitted, record, depth=[0.5], batch_shift=[1.0])
