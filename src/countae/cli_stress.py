@@ -100,6 +100,8 @@ def stress_table(
 
     Example: countae stress-table results/pbmc/stress/*/*.parquet --output results/pbmc/stress.json
     """
+    import pandas as pd
+
     from countae import stress
     from countae.counts import CountMatrix
     from countae.files import write_json
@@ -119,8 +121,6 @@ def stress_table(
         cells = matrix.cell_id
         if matrix.donors is not None:
             donors = dict(zip(matrix.cell_id, matrix.donors, strict=True))
-    import pandas as pd
-
     table = read_stressed(full, cells) if full else pd.DataFrame({"test": []})
     found = summarised(table, level=verdict["level"], donors=donors, left_out=left_out)
     write_json(output, found)

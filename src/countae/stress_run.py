@@ -9,7 +9,7 @@ import numpy as np
 
 from countae import baselines, stress
 from countae.counts import CountMatrix
-from countae.errors import ConfigError, FitDivergedError, ScoreError, UnsuitableError
+from countae.errors import FitDivergedError, ScoreError, UnsuitableError
 from countae.fit import fit
 from countae.model import CountAutoencoder
 from countae.predict import Prediction, latent_of, predict_hidden
@@ -117,8 +117,7 @@ def endure(
 
     _check(record, network)
     for name in tests:
-        if reason := stress.get(name).lacks(matrix):
-            raise ConfigError(f"{matrix.source}: {reason}")
+        stress.get(name).check(matrix)
     clean = scored(network, matrix, device=device)
     own = {name: record[name] for name in ("likelihood", "seed")}
     rows, left_out = [], []
@@ -137,8 +136,9 @@ def endure(
                 continue
             found = _paired(scored(used, made, device=device), clean)
             rows.append(found.assign(case=case, **at))
-    nothing = _paired(clean, clean).iloc[:0].assign(case=0, test="", level=0.0, group="")
-    table = (pd.concat(rows, ignore_index=True) if rows else nothing).assign(**own)
+    if not rows:
+        rows = [_paired(clean, clean).iloc[:0].assign(case=0, test="", level=0.0, group="")]
+    table = pd.concat(rows, ignore_index=True).assign(**own)
     table.attrs["left_out"] = left_out
     return table
 

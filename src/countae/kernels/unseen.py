@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,6 +49,7 @@ def widening(of_blocks: Sequence[Derivatives], best: np.ndarray, *, sign: float 
     """
     genes, first = np.arange(best.shape[1]), np.eye(len(best))[:, :1]
 
+    @functools.cache  # the search asks for both ends again, and its last place is the answer
     def slopes_and_bends(by: float) -> np.ndarray:
         found = (of_block(best + sign * by * first, genes) for of_block in of_blocks)
         return np.array([(sign * slope[0].sum(), bend[0, 0].sum()) for _, slope, bend in found]).T

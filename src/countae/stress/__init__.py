@@ -56,6 +56,11 @@ class Stress:
             "again, or leave this test out."
         )
 
+    def check(self, matrix: CountMatrix) -> None:
+        """Raise ConfigError where the column that the test needs was not named."""
+        if reason := self.lacks(matrix):
+            raise ConfigError(f"{matrix.source}: {reason}")
+
     def __call__(self, matrix: CountMatrix, level: float, *, settings: dict[str, Any]) -> Cases:
         """The counts at a level, most often one matrix; several that score different test cells.
 
@@ -85,8 +90,7 @@ class Stress:
                 f"this one hides molecules ({matrix.protocol}). Fix: name the one in the folder "
                 "above."
             )
-        if reason := self.lacks(matrix):
-            raise ConfigError(f"{matrix.source}: {reason}")
+        self.check(matrix)
         stream = [int(matrix.info["split_seed"]), zlib.crc32(self.name.encode())]
         return self.function(matrix, level, np.random.default_rng(stream), settings)
 
